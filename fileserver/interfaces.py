@@ -1,7 +1,7 @@
 """What a storage back end offers the fileserver.
 
-A back end is one file in `fileserver/store/` and a three-line subclass of the contract tests. Everything above this line
-(volumes, procedures, volser) knows vnodes, bytes and headers; everything below knows inodes, link tables and files.
+A back end is one file in `fileserver/store/` and a three-line subclass of the contract tests. Everything above this
+line (volumes, procedures, volser) knows vnodes, bytes and headers; everything below knows inodes, link tables and files.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Space:
 class Vnode:
     """One vnode's record, the fields of volume.h's VnodeDiskObject that mean something above the store.
 
-    `acl` is the binary list of a directory (afs/acl.py, 192 bytes), empty for files. Times are Unix seconds. `length` is the
-    length the index states; the content's own length is `IVolumeFiles.content_length`.
+    `acl` is the binary list of a directory (afs/acl.py, 192 bytes), empty for files. Times are Unix seconds. `length`
+    is the length the index states; the content's own length is `IVolumeFiles.content_length`.
     """
 
     type: int  # 1 file, 2 directory, 3 symlink
@@ -83,7 +83,8 @@ class VolumeHeader:
     """VolumeDiskData (volume-format.md section 3) with its fields named as there, in Python's spelling.
 
     `name` and `offline_message` are bytes without the NUL. The boolean bytes are bools, except `destroy_me` and
-    `dont_salvage`, whose magic values 0xD3 and 0xE5 the back end translates. `in_use` is the program type, 0 when closed cleanly.
+    `dont_salvage`, whose magic values 0xD3 and 0xE5 the back end translates. `in_use` is the program type, 0 when
+    closed cleanly.
     """
 
     id: int
@@ -128,7 +129,8 @@ class VolumeHeader:
 
 
 class IPartition(Interface):
-    """A vice partition: where volumes live. Methods that touch the disk are coroutines; a back end may use threads inside."""
+    """A vice partition: where volumes live. Methods that touch the disk are coroutines; a back end may use threads
+    inside."""
 
     name: str = Attribute("/vicepX")
     number: int = Attribute("0 for /vicepa ... 254")
@@ -139,13 +141,15 @@ class IPartition(Interface):
         """All volumes that have a header here. Unreadable headers are logged and left out, never touched."""
 
     async def create_volume(header: VolumeHeader) -> IVolumeFiles:
-        """A new empty volume: header, indexes and, for a group's first member, a link table; no vnodes. Raises VolumeExists."""
+        """A new empty volume: header, indexes and, for a group's first member, a link table; no vnodes. Raises
+        VolumeExists."""
 
     async def open_volume(volume_id: int) -> IVolumeFiles:
         """Open what is there. Raises NoSuchVolume, Damaged."""
 
     async def destroy_volume(volume_id: int) -> None:
-        """Remove a volume and drop its links on shared content. Restartable: half-destroyed is destroyed by calling again."""
+        """Remove a volume and drop its links on shared content. Restartable: half-destroyed is destroyed by calling
+        again."""
 
     def space() -> Space:
         """Room now (cheap; may be up to a second old)."""
@@ -158,8 +162,8 @@ class IVolumeFiles(Interface):
     """The files of one volume.
 
     When a writing method returns, a kill -9 of the process loses nothing of it (it is in the operating system's hands);
-    `sync` makes it survive the machine. Writing content that a clone shares copies it first; the caller never sees that.
-    The caller holds the vnode's lock; the back end is not asked to order two writers of one vnode.
+    `sync` makes it survive the machine. Writing content that a clone shares copies it first; the caller never sees
+    that. The caller holds the vnode's lock; the back end is not asked to order two writers of one vnode.
     """
 
     id: int = Attribute("volume id")
@@ -172,7 +176,8 @@ class IVolumeFiles(Interface):
         """Replace the header."""
 
     async def vnodes() -> Sequence[tuple[int, int]]:
-        """(number, uniquifier) of every vnode in use, both indexes, ascending: what allocation and recovery start from."""
+        """(number, uniquifier) of every vnode in use, both indexes, ascending: what allocation and recovery start
+        from."""
 
     async def read_vnode(number: int) -> Vnode:
         """Raises NoSuchVnode, Damaged (bad magic)."""
@@ -181,7 +186,8 @@ class IVolumeFiles(Interface):
         """Replace the record of an existing vnode; its content stays attached."""
 
     async def create_vnode(number: int, vnode: Vnode, content: bytes = b"") -> None:
-        """A new vnode with its content (a directory's first page, a symlink's target): content is written before the record."""
+        """A new vnode with its content (a directory's first page, a symlink's target): content is written before the
+        record."""
 
     async def remove_vnode(number: int) -> None:
         """Free the record first, then drop the content's link."""
@@ -199,7 +205,8 @@ class IVolumeFiles(Interface):
         """The content's real length."""
 
     async def clone_to(target: IVolumeFiles) -> None:
-        """Make `target` (fresh or an older clone of this group on this partition) hold exactly this volume's vnodes, sharing content.
+        """Make `target` (fresh or an older clone of this group on this partition) hold exactly this volume's vnodes,
+        sharing content.
 
         The source must not be written meanwhile. Headers are the caller's business."""
 

@@ -1,6 +1,7 @@
 """How often a repeated or randomised test runs, and from which seed: the one place both come from.
 
-`make test` runs a stated fraction of each full count with a fresh seed, printed when the run ends; `make soak` runs the full
+`make test` runs a stated fraction of each full count with a fresh seed, printed when the run ends; `make soak` runs the
+full
 counts (`TXAFS_SOAK=1`). `TXAFS_SEED=n` repeats a run.
 """
 
@@ -9,8 +10,8 @@ from __future__ import annotations
 import os
 import random
 import sys
-from dataclasses import dataclass
 from atexit import register
+from dataclasses import dataclass
 
 FRACTION = 50
 """`make test` runs one fiftieth of a full count: about as much as half an hour on two cores holds in all."""
