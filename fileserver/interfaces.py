@@ -1,7 +1,8 @@
 """What a storage back end offers the fileserver.
 
 A back end is one file in `fileserver/store/` and a three-line subclass of the contract tests. Everything above this
-line (volumes, procedures, volser) knows vnodes, bytes and headers; everything below knows inodes, link tables and files.
+line (volumes, procedures, volser) knows vnodes, bytes and headers; everything below knows inodes, link tables and
+files.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """How often a repeated or randomised test runs, and from which seed: the one place both come from.
 
 `make test` runs a stated fraction of each full count with a fresh seed, printed when the run ends; `make soak` runs the
-full
-counts (`TXAFS_SOAK=1`). `TXAFS_SEED=n` repeats a run.
+full counts (`TXAFS_SOAK=1`). `TXAFS_SEED=n` repeats a run.
 """
 
 from __future__ import annotations
