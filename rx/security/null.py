@@ -1,0 +1,44 @@
+"""rxnull, security index 0: nobody proves anything, nothing is protected."""
+
+from __future__ import annotations
+
+from zope.interface import implementer
+
+from rx.constants import RxCode, SecurityIndex
+from rx.errors import Abort
+from rx.security.interfaces import ANONYMOUS, Binding, ISecurity
+
+
+@implementer(ISecurity)
+class Null:
+    """Either end of an unauthenticated connection."""
+
+    __slots__ = ()
+    index = int(SecurityIndex.NULL)
+    level = 0
+    identity = ANONYMOUS
+    authenticated = True
+    sealing = False
+    header_size = 0
+    trailer_size = 0
+
+    def bind(self, binding: Binding) -> None:
+        """Nothing here depends on the connection."""
+
+    def challenge(self) -> bytes:
+        """Never asked for, as every null connection is authenticated."""
+        raise Abort(RxCode.RX_PROTOCOL_ERROR, "a null connection has no challenge")
+
+    def respond(self, challenge: bytes, call_numbers: tuple[int, int, int, int]) -> bytes:
+        """A server that challenges a null connection is confused."""
+        raise Abort(RxCode.RX_PROTOCOL_ERROR, "challenged on a null connection")
+
+    def check_response(self, response: bytes, now: float) -> tuple[int, int, int, int]:
+        """A client that answers what nobody asked is confused."""
+        raise Abort(RxCode.RX_PROTOCOL_ERROR, "response on a null connection")
+
+    def seal(self, channel: int, number: int, seq: int, data: bytes) -> tuple[int, bytes]:
+        return 0, data
+
+    def open(self, channel: int, number: int, seq: int, spare: int, body: bytes, now: float) -> bytes:
+        return body
