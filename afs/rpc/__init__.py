@@ -1,0 +1,1 @@
+"""The RPC interfaces, one service a file: wire types first, then the Service declared once for both sides."""
