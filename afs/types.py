@@ -7,7 +7,7 @@ import struct as _struct
 import uuid
 from typing import Annotated
 
-from xdr import Array, Codec, FixedArray, Int32, Opaque, String, UInt32, XdrError, struct
+from xdr import Array, Fixed, FixedArray, Int32, Opaque, String, UInt32, struct
 
 AFSNAMEMAX = 256  # bytes in a file, volume or cell name
 AFSPATHMAX = 1024  # bytes in the target of a symbolic link
@@ -32,34 +32,22 @@ AFS_SETMODTIME, AFS_SETOWNER, AFS_SETGROUP, AFS_SETMODE, AFS_SETSEGSIZE, AFS_FSY
 NIL_UUID = uuid.UUID(int=0)
 
 
-class UuidCodec(Codec[uuid.UUID]):
-    """afsUUID: eleven words, the last eight (clock sequence and node) one byte each, sign-extended (xdr_afsuuid.c)."""
-
-    minimum = 44
-
-    def pack(self, value: uuid.UUID, out: bytearray) -> None:
-        time_low, time_mid, time_hi, *rest = _FIELDS.unpack(value.bytes)
-        out += _WORDS.pack(time_low, time_mid, time_hi, *rest)
-
-    def unpack(self, data: bytes | memoryview, offset: int) -> tuple[uuid.UUID, int]:
-        end = offset + _WORDS.size
-        if end > len(data):
-            raise XdrError(f"afsUUID: {len(data) - offset} bytes of {_WORDS.size}")
-        time_low, time_mid, time_hi, *rest = _WORDS.unpack_from(data, offset)
-        packed = _FIELDS.pack(time_low, time_mid & 0xFFFF, time_hi & 0xFFFF, *(_signed_byte(word) for word in rest))
-        return uuid.UUID(bytes=packed), end
-
-
-_WORDS = _struct.Struct(">3I8i")
 _FIELDS = _struct.Struct(">IHH8b")
 
 
-def _signed_byte(word: int) -> int:
-    """C assigns the word to a char: only its low byte counts."""
-    return (word & 0xFF ^ 0x80) - 0x80
+def _split_uuid(value: uuid.UUID) -> tuple[int, ...]:
+    return _FIELDS.unpack(value.bytes)
 
 
-AfsUuid = Annotated[uuid.UUID, UuidCodec()]
+def _join_uuid(words: tuple[int, ...]) -> uuid.UUID:
+    """C assigns the words to shorts and chars: only their low bits count."""
+    time_low, time_mid, time_hi, *rest = words
+    signed_bytes = [((word & 0xFF) ^ 0x80) - 0x80 for word in rest]
+    return uuid.UUID(bytes=_FIELDS.pack(time_low, time_mid & 0xFFFF, time_hi & 0xFFFF, *signed_bytes))
+
+
+AfsUuid = Annotated[uuid.UUID, Fixed("3I8i", _split_uuid, _join_uuid)]
+"""afsUUID: eleven words; the last eight, clock sequence and node, hold one sign-extended byte each (xdr_afsuuid.c)."""
 
 
 @struct
