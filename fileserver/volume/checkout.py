@@ -1,0 +1,117 @@
+"""A volume in the hands of the volume server: what stock's FSYNC checkout does between two processes, inside one.
+
+Depending on the attach mode (dafs.md sections 1 and 8) clients go on using the volume, or find it offline until it
+is given back.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from afs.errors import VolumeError
+from fileserver.interfaces import Damaged, IVolumeFiles, NoSuchVolume, VolumeHeader
+from fileserver.volume.attach import recover
+from fileserver.volume.fsa import Event, VolumeState
+from fileserver.volume.offline import take_offline
+from fileserver.volume.volume import Volume
+from rx.errors import Abort
+
+
+class Mode(IntEnum):
+    """How a volume is wanted (volume.h attach modes)."""
+
+    READONLY = 1
+    CLONE = 2
+    VOLUPD = 3
+    DUMP = 4
+    SECRETLY = 5
+    PEEK = 6
+
+
+class Checkout:
+    """One volume as its borrower sees it: `header` and `files`, its own unless clients share them (`online`)."""
+
+    def __init__(self, volume: Volume, mode: Mode, header: VolumeHeader, files: IVolumeFiles, online: bool) -> None:
+        self.volume = volume
+        self.mode = mode
+        self.header = header
+        self.files = files
+        self.online = online
+        self.destroyed = False
+
+    async def write(self) -> None:
+        """Write the header as changed."""
+        if self.online:
+            await self.volume.write_header()
+        else:
+            await self.files.write_header(self.header)
+
+    async def sync(self) -> None:
+        await self.files.sync()
+
+    async def destroy(self) -> None:
+        """Remove the volume from its partition; what is left to do afterwards is `give_back`."""
+        assert not self.online, self.volume
+        self.destroyed = True
+        await self.files.close()
+        await self.volume.partition.destroy_volume(self.volume.id)
+
+    async def give_back(self) -> None:
+        """Clients may have it again: attached at their next use, if its header allows. A destroyed volume is DELETED."""
+        volume = self.volume
+        volume.borrowed = False
+        if self.online:
+            volume.leave()
+            return
+        try:
+            if not self.destroyed:
+                await self.files.close()
+        finally:
+            volume.special_status = 0
+            volume.send(Event.DESTROY if self.destroyed else Event.PREATTACH)
+
+
+async def check_out(volume: Volume, mode: Mode) -> Checkout:
+    """Take the volume as `mode` says. The caller has made sure that nobody else has it. Raises Abort VNOVOL,
+    VSALVAGE, VOFFLINE.
+    """
+    assert not volume.borrowed, volume
+    volume.borrowed = True
+    try:
+        if await _stays_online(volume, mode):
+            volume.enter()
+            return Checkout(volume, mode, volume.header, volume.files, online=True)
+        return await _take(volume, mode)
+    except BaseException:
+        volume.borrowed = False
+        raise
+
+
+async def _stays_online(volume: Volume, mode: Mode) -> bool:
+    if mode not in (Mode.READONLY, Mode.CLONE, Mode.DUMP, Mode.PEEK):
+        return False
+    if await volume.settled() != VolumeState.ATTACHED:
+        return False
+    return mode in (Mode.READONLY, Mode.PEEK) or not volume.writable
+
+
+async def _take(volume: Volume, mode: Mode) -> Checkout:
+    volume.special_status = VolumeError.VBUSY if mode in (Mode.CLONE, Mode.DUMP) else 0
+    await take_offline(volume)
+    if volume.state != VolumeState.UNATTACHED:
+        volume.special_status = 0
+        raise volume.refusal()
+    files = None
+    try:
+        files = await volume.partition.open_volume(volume.id)
+        header = await files.read_header()
+        if header.in_use and header.type == 0:
+            await recover(files, header)
+        header.in_use = 0
+    except (Damaged, NoSuchVolume, OSError) as problem:
+        if files is not None:
+            await files.close()
+        volume.special_status = 0
+        volume.send(Event.FAILED if isinstance(problem, Damaged) else Event.PREATTACH)
+        raise Abort(VolumeError.VNOVOL if isinstance(problem, NoSuchVolume) else VolumeError.VSALVAGE) from problem
+    return Checkout(volume, mode, header, files, online=False)

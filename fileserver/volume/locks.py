@@ -1,0 +1,80 @@
+"""A lock many readers may share or one writer may have, fair in order of arrival, for one event loop."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from twisted.internet.defer import Deferred
+
+
+class ReadWriteLock:
+    """Acquire methods return an awaitable (None where there is nothing to wait for would cost every caller a branch,
+    so always a Deferred).
+
+    Nobody overtakes: a reader that comes after a waiting writer waits too, so writers are not starved. Cancelling
+    the Deferred
+    leaves the queue.
+    """
+
+    __slots__ = ("_queue", "readers", "writer")
+
+    def __init__(self) -> None:
+        self.readers = 0
+        self.writer = False
+        self._queue: deque[tuple[bool, Deferred[None]]] | None = None
+
+    @property
+    def free(self) -> bool:
+        """Nobody holds it and nobody waits."""
+        return not self.readers and not self.writer and not self._queue
+
+    def acquire_shared(self) -> Deferred[None]:
+        return self._acquire(exclusive=False)
+
+    def acquire_exclusive(self) -> Deferred[None]:
+        return self._acquire(exclusive=True)
+
+    def release_shared(self) -> None:
+        assert self.readers > 0, "released a lock nobody shares"
+        self.readers -= 1
+        self._grant()
+
+    def release_exclusive(self) -> None:
+        assert self.writer, "released a lock nobody has"
+        self.writer = False
+        self._grant()
+
+    def downgrade(self) -> None:
+        """From the writer to one of the readers, without letting go."""
+        assert self.writer, "downgraded a lock nobody has"
+        self.writer = False
+        self.readers += 1
+        self._grant()
+
+    def _acquire(self, exclusive: bool) -> Deferred[None]:
+        waiter: Deferred[None] = Deferred(self._leave)
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append((exclusive, waiter))
+        self._grant()
+        return waiter
+
+    def _grant(self) -> None:
+        queue = self._queue
+        while queue:
+            exclusive, waiter = queue[0]
+            if self.writer or (exclusive and self.readers):
+                return
+            queue.popleft()
+            if exclusive:
+                self.writer = True
+            else:
+                self.readers += 1
+            waiter.callback(None)
+        self._queue = None
+
+    def _leave(self, waiter: Deferred[None]) -> None:
+        if self._queue is None:
+            return
+        self._queue = deque(entry for entry in self._queue if entry[1] is not waiter)
+        self._grant()
