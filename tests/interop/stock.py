@@ -1,0 +1,186 @@
+"""Stock OpenAFS in nodes: configuration, database servers, fileserver, FUSE client.
+
+No bosserver and no Kerberos: the servers are started one by one, and `-localauth` works from a KeyFileExt we write.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.interop.namespaces import SUBNET, Daemon, Network, Node, NodeFailed, Result, wait_for
+
+CELL = "txafs.test"
+NUMBERS = {"fs1": 11, "fs2": 12, "ca": 21, "cb": 22}
+"""The last byte of each node's address."""
+CACHE_BLOCKS = 1_000_000
+"""Of the FUSE client's disk cache, 1 KiB each: five of the large test files."""
+RXKAD_KRB5, AES256 = 2, 18
+ANYUSER, ADMINISTRATORS, ALL_RIGHTS = -101, -204, 0x7F
+
+
+def key_file_ext(key: bytes) -> bytes:
+    """A KeyFileExt with one rxkad_krb5 aes256 key of kvno 1 (the 52 bytes asetkey writes)."""
+    return struct.pack(">6I", 1, 16, RXKAD_KRB5, 1, AES256, len(key)) + key
+
+
+def address_of(name: str) -> str:
+    """A node's address."""
+    return f"{SUBNET}.{NUMBERS[name]}"
+
+
+def add_node(
+    network: Network, name: str, database: str = "fs1", key: bytes | None = None, partitions: Sequence[str] = ("a",)
+) -> Node:
+    """A node with an OpenAFS file tree of its own, in the cell whose database server is on node `database`."""
+    home = network.directory / name
+    directories = {
+        "/etc/openafs": "etc-openafs/server",
+        "/var/lib/openafs": "var-lib-openafs/db",
+        "/var/log/openafs": "log",
+        "/var/cache/openafs": "cache",
+    } | {f"/vicep{letter}": f"vicep{letter}" for letter in partitions}
+    binds = {}
+    for at, what in directories.items():
+        (home / what).mkdir(parents=True)
+        binds[at] = home / what.split("/")[0]
+    (home / "var-lib-openafs/local").mkdir(mode=0o700)
+    for letter in partitions:
+        (home / f"vicep{letter}/AlwaysAttach").touch()
+    hosts = [f"{address_of(node)} {node}.{CELL} {node}" for node in NUMBERS]
+    files = {"hosts": "\n".join(["127.0.0.1 localhost", *hosts]), "nsswitch.conf": "hosts: files", "resolv.conf": ""}
+    for file, text in files.items():
+        (home / file).write_text(text + "\n")
+        if Path("/etc", file).exists():
+            binds[f"/etc/{file}"] = home / file
+    for directory in (home / "etc-openafs", home / "etc-openafs/server"):
+        (directory / "ThisCell").write_text(CELL + "\n")
+        (directory / "CellServDB").write_text(f">{CELL} #test\n{address_of(database)} #{database}\n")
+    (home / "etc-openafs/cacheinfo").write_text(f"/afs:/var/cache/openafs:{CACHE_BLOCKS}\n")
+    (home / "etc-openafs/server/UserList").write_text("admin\n")
+    if key is not None:
+        (home / "etc-openafs/server/KeyFileExt").write_bytes(key_file_ext(key))
+    return network.add(name, NUMBERS[name], binds)
+
+
+def start_database(node: Node, programs: Sequence[str] = ("vlserver", "ptserver")) -> dict[str, Daemon]:
+    """Start stock database servers and wait until they accept writes (udebug's recovery state 1f)."""
+    ports = {"ptserver": 7002, "vlserver": 7003}
+    daemons = {name: node.start(name, [f"/usr/lib/openafs/{name}"]) for name in programs}
+    for name, daemon in daemons.items():
+        probe = ["udebug", node.address, str(ports[name])]
+
+        def writable(daemon: Daemon = daemon, probe: list[str] = probe) -> bool:
+            if not daemon.running():
+                raise NodeFailed(f"{daemon.name} ended: {daemon.tail()}")
+            return "Recovery state 1f" in node.run_now(*probe, seconds=5).out
+
+        wait_for(f"{name} to have a quorum", writable, seconds=60)
+    return daemons
+
+
+def start_fileserver(node: Node) -> dict[str, Daemon]:
+    """Start a stock demand-attach fileserver and wait until its volume server answers."""
+    commands = {
+        "dafileserver": ["/usr/lib/openafs/dafileserver", "-L"],
+        "davolserver": ["/usr/lib/openafs/davolserver"],
+        "salvageserver": ["/usr/lib/openafs/salvageserver"],
+    }
+    daemons = {name: node.start(name, command) for name, command in commands.items()}
+    wait_for(
+        "the stock fileserver to serve its partitions",
+        lambda: (
+            "Free space" in node.run_now("vos", "partinfo", node.address, "-noauth", seconds=10).out
+            and 7000 in node.udp_ports()
+        ),
+        seconds=60,
+    )
+    return daemons
+
+
+def stop_fileserver(daemons: dict[str, Daemon]) -> None:
+    """Shut a stock fileserver down cleanly, in bosserver's order."""
+    for name, number in (
+        ("salvageserver", signal.SIGTERM),
+        ("davolserver", signal.SIGTERM),
+        ("dafileserver", signal.SIGQUIT),
+    ):
+        daemons[name].stop(number)
+
+
+@dataclass
+class FuseClient:
+    """A stock `afsd.fuse` in a node of its own. Always anonymous; its callback port is ephemeral."""
+
+    node: Node
+    options: Sequence[str] = ("-dynroot", "-fakestat")
+    path: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.path = self.node.path("/afs")
+
+    def start(self) -> None:
+        """Mount /afs in the node."""
+        directories = ["-mountdir", "/afs", "-confdir", "/etc/openafs", "-cachedir", "/var/cache/openafs"]
+        self.node.start("afsd.fuse", ["/usr/sbin/afsd.fuse", *directories, *self.options])
+        wait_for("afsd.fuse to mount", self._mounted)
+
+    def stop(self) -> None:
+        """Unmount and wait for the client to be gone."""
+        self.node.run_now("umount", "/afs").check()
+        wait_for("afsd.fuse to end", lambda: self.node.run_now("pgrep", "-x", "afsd.fuse").status != 0)
+
+    def restart_cold(self) -> None:
+        """The same client with an empty cache."""
+        self.stop()
+        self.node.run_now("find", "/var/cache/openafs", "-mindepth", "1", "-delete").check()
+        self.start()
+
+    def volume(self, name: str) -> str:
+        """The path in the node of a volume's root, through the dynamic root: no mount point is needed."""
+        return f"/afs/.:mount/{CELL}:{name}"
+
+    def _mounted(self) -> bool:
+        return " /afs fuse" in Path(f"/proc/{self.node.pid}/mounts").read_text()
+
+
+def world_writable(dump: bytes) -> bytes:
+    """A fresh volume's dump with `system:anyuser rlidwka` added to its root's access list.
+
+    The kernel-less client has no pioctl to do it with, and no way to be anybody.
+    """
+    old = struct.pack(">5i2i", 28, 1, 1, 1, 0, ADMINISTRATORS, ALL_RIGHTS)
+    new = struct.pack(">5i4i", 36, 1, 2, 2, 0, ADMINISTRATORS, ALL_RIGHTS, ANYUSER, ALL_RIGHTS)
+    if dump.count(b"A" + old) != 1:
+        raise NodeFailed("expected exactly one default root access list in a fresh volume's dump")
+    start = dump.index(b"A" + old) + 1
+    return dump[:start] + new + dump[start + len(new) :]  # the list has 192 bytes, zeros at its end
+
+
+class StockCell:
+    """All of a stock cell on node fs1, with a volume `scratch` that everybody may write."""
+
+    def __init__(self, network: Network) -> None:
+        self.node = add_node(network, "fs1", key=os.urandom(32))
+        self.database = start_database(self.node)
+        self.fileserver = start_fileserver(self.node)
+        self.create_world_writable("scratch")
+
+    def vos(self, *words: str, stdin: str = "") -> Result:
+        """Stock vos -localauth on the server's node."""
+        return self.node.run_now("vos", *words, "-localauth", stdin=stdin)
+
+    def create_world_writable(self, name: str, partition: str = "a") -> None:
+        """A volume without quota whose root everybody may change."""
+        dump = self.node.home / "log/template.dump"
+        self.vos("create", "fs1", partition, "template").check()
+        self.vos("dump", "template", "-file", "/var/log/openafs/template.dump").check()
+        self.vos("remove", "-id", "template").check()
+        dump.write_bytes(world_writable(dump.read_bytes()))
+        self.vos("restore", "fs1", partition, name, "-file", "/var/log/openafs/template.dump").check()
+        self.vos("setfields", name, "-maxquota", "0").check()
+        dump.unlink()
