@@ -227,7 +227,7 @@ def _linux_numbers() -> dict[int, int]:
 
 
 def _unified_codes() -> dict[int, int]:
-    """errno -> unified code. Where Linux gives two names one number (EAGAIN, EWOULDBLOCK) the first in the table counts."""
+    """errno -> unified code. The first name of a number counts: EAGAIN, not EWOULDBLOCK."""
     codes: dict[int, int] = {}
     for code in UnifiedError:
         number = getattr(errno, code.name.removeprefix("UA"), None)
