@@ -1,4 +1,5 @@
 """RXAFSCB, the service of every cache manager (afscbint.xg): file servers break promises and ask who it is."""
+# mypy: disable-error-code="empty-body"
 # ruff: noqa: N816 (type names are the protocol's)
 
 from dataclasses import field

@@ -1,4 +1,5 @@
 """PR, the protection server's service (ptint.xg): users, groups and who is in which."""
+# mypy: disable-error-code="empty-body"
 
 from typing import Annotated
 

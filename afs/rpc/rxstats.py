@@ -1,4 +1,5 @@
 """RXSTATS, the call counters that every Rx server may offer on its own port (rxstat.xg)."""
+# mypy: disable-error-code="empty-body"
 # ruff: noqa: N816 (type names are the protocol's)
 
 from typing import Annotated

@@ -2,6 +2,7 @@
 
 Both run on the database's own port: 7003 for the VLDB, 7002 for the protection database.
 """
+# mypy: disable-error-code="empty-body"
 
 from dataclasses import field
 from typing import Annotated

@@ -3,6 +3,7 @@
 Wire types first, then the service. Three entry forms travel: ``vldbentry`` (8 sites), ``nvldbentry`` (13 sites) and
 ``uvldbentry`` (13 sites named by server UUID). Addresses are host-order integers.
 """
+# mypy: disable-error-code="empty-body"
 
 from typing import Annotated
 
