@@ -229,6 +229,20 @@ class Volume(Automaton):
                     vn.lock.release_exclusive()
                     self._let_go(vn)
 
+    def peek(self, number: int) -> Vn | None:
+        """The vnode of that number if it is in memory, unlocked: its record may be looked at until the next await."""
+        vn = self._vnodes.get(number) if self._vnodes is not None else None
+        return vn if vn is not None and vn.loaded else None
+
+    async def warm(self, number: int) -> None:
+        """Bring a vnode into memory, for `peek`; the caller holds no lock meanwhile. Raises Abort VNOVNODE."""
+        vn = self._hold(number)
+        try:
+            await _lock_shared(vn)
+            vn.lock.release_shared()
+        finally:
+            self._let_go(vn)
+
     async def create(
         self,
         type: int,  # noqa: A002, the record's own word
