@@ -5,9 +5,8 @@
 from dataclasses import field
 from typing import Annotated
 
-from rx.service import Service, rpc
-
 from afs.types import AFSMAXCELLHOSTS, AFSCBFids, AFSCBs, AFSFid, AFSName, AfsUuid, Capabilities, interfaceAddr
+from rx.service import Service, rpc
 from xdr import Array, Char, CharVector, Int32, Int64, Short, UInt32, struct
 
 AFSCB_MAX_XSTAT_LONGS = 2048

@@ -7,9 +7,6 @@ Wire types first, then the service. What the calls mean is in docs/protocol; typ
 from dataclasses import field
 from typing import Annotated
 
-from rx.service import Service, rpc
-from rx.streams import Counted32, Counted64, Rest, Sink, Source
-
 from afs.types import (
     AFSCBMAX,
     AFSOPAQUEMAX,
@@ -25,6 +22,8 @@ from afs.types import (
     AFSVolSync,
     Capabilities,
 )
+from rx.service import Service, rpc
+from rx.streams import Counted32, Counted64, Rest, Sink, Source
 from xdr import Array, Char, CharVector, FixedArray, FixedOpaque, Int32, Int64, String, UInt32, UInt64, UShort, struct
 
 AFS_SETMINQUOTA = 1

@@ -4,7 +4,6 @@
 from typing import Annotated
 
 from rx.service import Service, rpc
-
 from xdr import Array, CharVector, FixedArray, Int32, String, UInt32, struct
 
 PR_MAXNAMELEN = 64

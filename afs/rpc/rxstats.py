@@ -5,7 +5,6 @@
 from typing import Annotated
 
 from rx.service import Service, rpc
-
 from xdr import Array, Int32, UInt32
 
 RX_STATS_RETRIEVAL_VERSION = 1

@@ -9,7 +9,6 @@ from typing import Annotated
 
 from rx.service import Service, rpc
 from rx.streams import Counted32, Rest, Sink, Source
-
 from xdr import Array, FixedArray, Int32, Opaque, struct
 
 UBIK_MAX_INTERFACE_ADDR = 256

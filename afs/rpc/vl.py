@@ -7,9 +7,8 @@ Wire types first, then the service. Three entry forms travel: ``vldbentry`` (8 s
 
 from typing import Annotated
 
-from rx.service import Service, rpc
-
 from afs.types import NIL_UUID, AfsUuid
+from rx.service import Service, rpc
 from xdr import Array, CharVector, FixedArray, Int32, Pointer, String, UInt32, struct
 
 VLDBVERSION_4 = 4

@@ -10,7 +10,6 @@ from typing import Annotated
 
 from rx.service import Service, rpc
 from rx.streams import Rest, Sink, Source
-
 from xdr import Array, Char, CharVector, FixedArray, Int32, Int64, Short, String, UChar, UInt32, UInt64, struct
 
 NMAXNSERVERS = 13
