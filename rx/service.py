@@ -75,7 +75,8 @@ class Service:
     @classmethod
     def client(cls, connection: Caller, timeout: float | None = None) -> Self:
         """The same methods, carried out over `connection`; each call takes `timeout` seconds at most."""
-        client: Any = object.__new__(_client_class(cls))
+        declared: Any = cls
+        client: Any = object.__new__(_client_class(declared))
         client._connection, client._timeout = connection, timeout
         result: Self = client
         return result
