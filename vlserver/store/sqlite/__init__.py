@@ -1,0 +1,184 @@
+"""The VLDB in an SQLite file: WAL, synchronous=FULL, one writing thread, snapshot reads.
+
+Short reads run where they are asked for, on a connection of their own: in WAL a reader never waits for the writer.
+Writes queue for one thread, so that no fsync stops the reactor; those that wait together share a commit, each in its
+savepoint, and are answered after it. A lock file keeps a second process out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+from vlserver.interfaces import ITransaction, IVLStore, StoreError
+from vlserver.schema import Author
+from vlserver.store.changes import KEPT_REVISIONS, ChangedRows
+from vlserver.store.sqlite.tables import MIGRATIONS, Migration, migrate
+from vlserver.store.sqlite.transaction import Transaction
+from vlserver.store.sqlite.writer import Writer
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 5.0
+"""How long a statement waits for another process, such as one that copies the file, before it fails."""
+
+PAGE_CACHE_KIB = 64 * 1024
+"""SQLite's page cache for each of the three connections: the indexes of some 500,000 volumes."""
+
+
+@implementer(IVLStore)
+class SqliteStore:
+    """IVLStore in the file `path`, made when absent. `now` gives Unix seconds for the change log. Raises StoreError."""
+
+    def __init__(
+        self,
+        path: str,
+        reactor: IReactorFromThreads,
+        now: Callable[[], float],
+        migrations: Sequence[Migration] = MIGRATIONS,
+    ) -> None:
+        self._path = path
+        self._reactor = reactor
+        self._now = now
+        self._lock = _lock(path)
+        try:
+            self._writing = self._open(migrations)
+            self._reading = _connect(path, read_only=True)
+            self._surveying = _connect(path, read_only=True)
+        except sqlite3.Error as error:
+            os.close(self._lock)
+            raise StoreError(f"{path}: {error}") from error
+        except StoreError as error:
+            os.close(self._lock)
+            raise StoreError(f"{path} {error}") from error
+        self.revision = _revision(self._writing)
+        self._writer = Writer(reactor, self._commit, self._published)
+        self._surveyors = ThreadPool(0, 1, "vldb surveys")
+        self._surveyors.start()
+
+    def _open(self, migrations: Sequence[Migration]) -> sqlite3.Connection:
+        connection = _connect(self._path, read_only=False)
+        try:
+            migrate(connection, migrations)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def read(self, work: Callable[[ITransaction], T]) -> T:
+        return self._snapshot(self._reading, work)
+
+    async def survey(self, work: Callable[[ITransaction], T]) -> T:
+        return await deferToThreadPool(self._reactor, self._surveyors, self._snapshot, self._surveying, work)
+
+    async def write(self, work: Callable[[ITransaction], T], by: Author) -> T:
+        return await self._writer.submit(lambda: self._write(work, by))
+
+    async def close(self) -> None:
+        await self._writer.stop()
+        self._surveyors.stop()
+        for connection in (self._reading, self._surveying, self._writing):
+            connection.close()
+        os.close(self._lock)
+
+    def _snapshot(self, connection: sqlite3.Connection, work: Callable[[ITransaction], T]) -> T:
+        try:
+            connection.execute("BEGIN")
+            try:
+                return work(Transaction(connection, _revision(connection), writable=False))
+            finally:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: cannot read: {error}") from error
+
+    def _write(self, work: Callable[[ITransaction], T], by: Author) -> T:
+        """One write in its savepoint; runs in the writing thread, inside the transaction that `_commit` ends."""
+        connection = self._writing
+        if not connection.in_transaction:
+            raise StoreError(f"{self._path}: an earlier write of the same batch has failed")
+        transaction = Transaction(connection, _revision(connection) + 1, writable=True)
+        connection.execute("SAVEPOINT call")
+        try:
+            result = work(transaction)
+            if transaction.changed.rows:
+                self._log(transaction.revision, transaction.changed, by)
+        except BaseException as error:
+            if connection.in_transaction:  # a full disk or an I/O error has ended it already
+                connection.execute("ROLLBACK TO call")
+                connection.execute("RELEASE call")
+            if isinstance(error, sqlite3.Error):
+                raise StoreError(f"{self._path}: cannot write: {error}") from error
+            raise
+        connection.execute("RELEASE call")
+        return result
+
+    def _log(self, revision: int, changed: ChangedRows, by: Author) -> None:
+        rows = json.dumps([(row.kind, row.key, row.before, row.after) for row in changed.rows], separators=(",", ":"))
+        self._writing.execute(
+            "INSERT INTO changes (revision, time, who, operation, rows) VALUES (?, ?, ?, ?, ?)",
+            (revision, int(self._now()), by.who, by.operation, rows),
+        )
+        self._writing.execute("DELETE FROM changes WHERE revision <= ?", (revision - KEPT_REVISIONS,))
+
+    def _commit(self, batch: Sequence[Callable[[], None]]) -> int:
+        """Run the batch and make it durable; returns the new revision. Raises StoreError when none of it was kept."""
+        connection = self._writing
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for step in batch:
+                step()
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise StoreError(f"{self._path}: cannot write: {error}") from error
+        return _revision(connection)
+
+    def _published(self, revision: int) -> None:
+        self.revision = revision
+
+
+def _revision(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT max(revision) FROM changes").fetchone()
+    return int(row[0] or 0)
+
+
+def _connect(path: str, read_only: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
+    if read_only:
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        connection.close()
+        raise StoreError(f"cannot use write-ahead logging here (journal mode {mode})")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _lock(path: str) -> int:
+    """Take the lock file beside the database; it stays when the process ends, the lock on it does not."""
+    lock_path = f"{path}.lock"
+    try:
+        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"cannot open the database {path}: {error}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise StoreError(f"the database {path} is in use by another process") from error
+    return lock
