@@ -1,7 +1,7 @@
 """The AFS directory object (volume-format.md section 7): 2048-byte pages of 32-byte blobs, hash chains in page 0.
 
-A directory is held whole in memory, with a dict for lookups; what a change touched is handed out as dirty pages. Reading and
-writing the pages, locks and data versions belong to the volume package.
+A directory is held whole in memory, with a dict for lookups; what a change touched is handed out as dirty pages.
+Reading and writing the pages, locks and data versions belong to the volume package.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ class DirectoryFull(OSError):
 
 
 class BadName(ValueError):
-    """A name no directory can hold: empty, longer than 255 bytes, with a NUL in it, or `.` and `..` where they must stay."""
+    """A name no directory can hold: empty, longer than 255 bytes, with a NUL in it, or `.` and `..` where they must
+    stay.
+    """
 
 
 class Directory:
@@ -134,7 +136,7 @@ class Directory:
         self._insert(name, vnode, unique)
 
     def remove(self, name: bytes) -> None:
-        """Take an entry out and zero its blobs, so that no deleted name travels to clients. Raises KeyError, BadName."""
+        """Take an entry out and zero its blobs: no deleted name travels to clients. Raises KeyError, BadName."""
         if name in (b".", b".."):
             raise BadName(f"{name!r} cannot leave a directory")
         blob = self._blobs[name]
@@ -192,7 +194,9 @@ class Directory:
         self._entries[name] = (vnode, unique)
 
     def _room(self, count: int) -> tuple[int, int]:
-        """(page, blob in it) of the first run of `count` free blobs, as OpenAFS chooses it; adds a page when there is none."""
+        """(page, blob in it) of the first run of `count` free blobs, as OpenAFS chooses it; adds a page when there is
+        none.
+        """
         for page in range(self._fits[count], len(self._used)):
             free = runs = _ALL_BLOBS & ~self._used[page]
             for shift in range(1, count):

@@ -1,8 +1,9 @@
-"""The on-disk layouts of a vice partition and of AFS directories, declared in construct (volume-format.md sections 2 to 7).
+"""The on-disk layouts of a vice partition and of AFS directories, declared in construct (volume-format.md sections 2
+to 7).
 
-Beside each declaration stands the fast layout derived from it and, where the interface has a value for it, the translation.
-Numbers are in the machine's own order, as OpenAFS writes them, which is little-endian on every platform supported here;
-directory objects alone are big-endian.
+Beside each declaration stands the fast layout derived from it and, where the interface has a value for it, the
+translation. Numbers are in the machine's own order, as OpenAFS writes them, which is little-endian on every platform
+supported here; directory objects alone are big-endian.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from dataclasses import fields
 from typing import Any
 
 from construct import Array, Bytes, Int8ub, Int8ul, Int16ub, Int32sl, Int32ub, Int32ul, Padding, Struct
+from xdr.layout import fast
 
 from fileserver.interfaces import Damaged, Vnode, VolumeHeader
-from xdr.layout import fast
 
 FORMAT_VERSION = 1
 """Every stamp's version (volume.h VOLUMEHEADERVERSION and its fellows)."""

@@ -1,6 +1,7 @@
 """The memory back end: a partition in this process, with faults a test can inject.
 
-A `Disk` outlives the partition objects opened on it, so that closing and opening again means what it means for a real one.
+A `Disk` outlives the partition objects opened on it, so that closing and opening again means what it means for a real
+one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ CHUNK_SIZE = 65536
 """Content is kept in pieces of this size: an offset of 5 GiB costs one piece, and a large file a few thousand."""
 
 Fault = Callable[[str, int, int], Awaitable[None]]
-"""Called with (method name, volume id, vnode number or 0) before the method: awaits for latency, raises OSError for a bad disk."""
+"""Called with (method name, volume id, vnode number or 0) before the method: awaits for latency, raises OSError for a
+bad disk."""
 
 
 class Content:
@@ -135,7 +137,7 @@ class MemoryPartition:
 
     async def volumes(self) -> Sequence[VolumeIds]:
         await self.disk.before("volumes", 0)
-        return [VolumeIds(id, volume.header.parent) for id, volume in sorted(self.disk.volumes.items())]
+        return [VolumeIds(volume_id, volume.header.parent) for volume_id, volume in sorted(self.disk.volumes.items())]
 
     async def create_volume(self, header: VolumeHeader) -> IVolumeFiles:
         await self.disk.before("create_volume", header.id)

@@ -1,0 +1,79 @@
+"""The link table of a volume group: how many volumes share each version of each vnode (volume-format.md section 5).
+
+Row 0, column 0 counts the volumes that use the table itself. Every change is made under an exclusive flock of the
+file, as stock programs make it; threads of this process are kept apart by the group's own lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EMLINK, ENOSPC
+
+from construct import Int16ul, Struct
+from xdr.layout import fast
+
+from fileserver.store.descriptors import Descriptor
+from fileserver.store.formats import STAMP
+
+MAX_TAGS = 5
+"""Columns that fit a 16-bit row: distinct versions of one vnode in a group."""
+MAX_LINKS = 7
+"""What 3 bits hold: volumes sharing one version, and volumes in a group."""
+
+_ROW = fast(Struct("row" / Int16ul))
+
+
+class LinkTable:
+    """The counts in one open link-table file."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, file: Descriptor) -> None:
+        self._file = file
+
+    def row(self, vnode: int) -> int:
+        """The 16 bits of a vnode; 0 past the end of the table."""
+        data = os.pread(self._file.fd, _ROW.size, _offset(vnode))
+        return int(_ROW.unpack(data).row) if len(data) == _ROW.size else 0
+
+    def count(self, vnode: int, tag: int) -> int:
+        """Links of one version."""
+        return self.row(vnode) >> 3 * tag & MAX_LINKS
+
+    def set(self, vnode: int, tag: int, count: int) -> None:
+        """Raises OSError EMLINK above 7."""
+        if count > MAX_LINKS:
+            raise OSError(EMLINK, f"vnode {vnode} would be shared by {count} volumes")
+        with self._locked():
+            row = self.row(vnode)
+            new = row & ~(MAX_LINKS << 3 * tag) | count << 3 * tag
+            if new != row:
+                self._write(vnode, new)
+
+    def claim(self, vnode: int) -> int:
+        """The lowest tag nobody uses, its count set to 1. Raises OSError ENOSPC when all are taken."""
+        with self._locked():
+            row = self.row(vnode)
+            for tag in range(MAX_TAGS):
+                if not row & MAX_LINKS << 3 * tag:
+                    self._write(vnode, row | 1 << 3 * tag)
+                    return tag
+        raise OSError(ENOSPC, f"vnode {vnode} has {MAX_TAGS} versions in its volume group already")
+
+    def _write(self, vnode: int, row: int) -> None:
+        os.pwrite(self._file.fd, _ROW.pack(row=row), _offset(vnode))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        fcntl.flock(self._file.fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file.fd, fcntl.LOCK_UN)
+
+
+def _offset(vnode: int) -> int:
+    return int(STAMP.size + _ROW.size * vnode)

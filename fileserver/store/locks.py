@@ -1,0 +1,85 @@
+"""Byte-range locks on a partition's lock files, as stock DAFS programs take them (vol/vutil.c VLockFile).
+
+Open-file-description locks: they conflict with the fcntl locks of stock programs, and unlike those they are not lost
+when some other descriptor of the file is closed in this process. A kill -9 gives them up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EAGAIN, EBUSY
+
+from construct import Int16sl, Int32sl, Int64sl, Padding, Struct
+from xdr.layout import fast
+
+VOLUME_LOCKS = ".volume.lock"
+"""One byte per volume id."""
+
+HEADER_LOCKS = ".volheaders.lock"
+HEADER_BYTE = 1
+"""Writers of `V*.vol` files hold it shared, whoever scans them all holds it alone (partition.c)."""
+
+PARTITION_BYTE = 1 << 32
+"""Ours, past every volume id: the process that has the partition open."""
+
+_FLOCK = fast(
+    Struct(
+        "type" / Int16sl,
+        "whence" / Int16sl,
+        Padding(4),
+        "start" / Int64sl,
+        "length" / Int64sl,
+        "pid" / Int32sl,
+        Padding(4),
+    )
+)
+"""struct flock of 64-bit Linux."""
+
+
+class ByteLocks:
+    """One lock file. Locking a byte twice counts; another process's lock is OSError EBUSY."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+        self._held: Counter[int] = Counter()
+
+    def acquire(self, byte: int) -> None:
+        """Hold one byte alone, at once or not at all."""
+        if not self._held[byte]:
+            try:
+                fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK, byte))
+            except OSError as error:
+                if error.errno != EAGAIN:
+                    raise
+                raise OSError(EBUSY, f"another process holds byte {byte} of {self.path}") from None
+        self._held[byte] += 1
+
+    def release(self, byte: int) -> None:
+        """Undo one acquire."""
+        self._held[byte] -= 1
+        if not self._held[byte]:
+            del self._held[byte]
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK, byte))
+
+    @contextmanager
+    def shared(self, byte: int) -> Iterator[None]:
+        """Hold one byte together with other readers, waiting for whoever has it alone."""
+        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLKW, _flock(fcntl.F_RDLCK, byte))
+        try:
+            yield
+        finally:
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK, byte))
+
+    def close(self) -> None:
+        """Give up every lock."""
+        os.close(self._fd)
+
+
+def _flock(kind: int, byte: int) -> bytes:
+    packed: bytes = _FLOCK.pack(type=kind, whence=os.SEEK_SET, start=byte, length=1, pid=0)
+    return packed

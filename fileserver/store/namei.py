@@ -1,0 +1,258 @@
+"""The namei back end: a vice partition in OpenAFS's own on-disk layout (volume-format.md sections 1 to 6).
+
+What is written here a stock fileserver serves and a stock salvager finds clean, and the other way round. What differs
+between namei and namei-user, the keeper of each file's owner and mode values, is handed in.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from errno import EPERM
+from typing import Any
+from uuid import uuid4
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from afs.names import partition_name
+from fileserver.interfaces import (
+    Damaged,
+    IPartition,
+    NoSuchVolume,
+    Space,
+    VolumeExists,
+    VolumeHeader,
+    VolumeIds,
+    WrongBackend,
+)
+from fileserver.partitions.label import Label, write_atomically
+from fileserver.store.descriptors import Descriptors
+from fileserver.store.formats import (
+    FORMAT_VERSION,
+    VOLUME_FILE,
+    VOLUME_HEADER_MAGIC,
+    pack_header,
+    unpack_header,
+)
+from fileserver.store.group import Group, write_all
+from fileserver.store.inodes import DATA_DIRECTORY, Special, special_inode
+from fileserver.store.locks import HEADER_BYTE, HEADER_LOCKS, PARTITION_BYTE, VOLUME_LOCKS, ByteLocks
+from fileserver.store.metadata import KEEPERS, Metadata
+from fileserver.store.threads import Threads
+from fileserver.store.volume_files import VolumeFiles
+
+FORCE_SALVAGE = "FORCESALVAGE"
+
+_HEADER_NAME = re.compile(r"V(\d{10})\.vol")
+
+
+def open_namei(path: str, number: int, reactor: Any) -> NameiPartition:
+    """Open a partition as root. Raises WrongBackend, Damaged, OSError (EBUSY: another process has it)."""
+    if os.geteuid():
+        raise PermissionError(
+            EPERM, "only root can give files the owners that namei needs; namei-user does without", path
+        )
+    label = Label.read(path)
+    if label is None:
+        label = Label(uuid4(), "namei")
+        label.write(path)
+    return NameiPartition(path, number, label, reactor)
+
+
+@implementer(IPartition)
+class NameiPartition:
+    """A partition opened with its label. The caller has made sure that the label is there."""
+
+    def __init__(self, path: str, number: int, label: Label, reactor: Any, backend: str = "namei") -> None:
+        self.path = path
+        self.number = number
+        self.name = partition_name(number)
+        self.uuid = label.uuid
+        self.backend = backend
+        check_backend(path, label, backend)
+        self._metadata: Metadata = KEEPERS[label.metadata]()
+        self._volume_locks = ByteLocks(os.path.join(path, VOLUME_LOCKS))
+        try:
+            self._volume_locks.acquire(PARTITION_BYTE)
+        except OSError:
+            self._volume_locks.close()
+            raise
+        self._header_locks = ByteLocks(os.path.join(path, HEADER_LOCKS))
+        os.makedirs(os.path.join(path, DATA_DIRECTORY), 0o700, exist_ok=True)
+        self._threads = Threads(reactor, self.name)
+        self._descriptors = Descriptors()
+        self._groups: dict[int, Group] = {}
+        self._closed = False
+
+    async def volumes(self) -> Sequence[VolumeIds]:
+        return await self._threads.run(self._scan)
+
+    async def create_volume(self, header: VolumeHeader) -> VolumeFiles:
+        if os.path.exists(self._header_path(header.id)):
+            raise VolumeExists(f"volume {header.id} exists on {self.name}")
+        files = self._files(header.id, header.parent)
+        try:
+            await self._threads.run(self._create, files.group, header)
+        except OSError:
+            await files.close()
+            raise
+        return files
+
+    async def open_volume(self, volume_id: int) -> VolumeFiles:
+        ids = self._read_ids(volume_id)
+        files = self._files(ids.id, ids.parent)
+        try:
+            files.check()
+        except (Damaged, OSError):
+            await files.close()
+            raise
+        return files
+
+    async def destroy_volume(self, volume_id: int) -> None:
+        ids = self._read_ids(volume_id)
+        files = self._files(ids.id, ids.parent)
+        try:
+            await self._threads.run(self._destroy, files)
+        finally:
+            await files.close()
+
+    def space(self) -> Space:
+        status = os.statvfs(self.path)
+        total = status.f_blocks - status.f_bfree + status.f_bavail
+        return Space(total * status.f_frsize // 1024, status.f_bavail * status.f_frsize // 1024)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._threads.stop()
+        self._descriptors.clear()
+        self._header_locks.close()
+        self._volume_locks.close()
+
+    def _files(self, volume_id: int, parent: int) -> VolumeFiles:
+        """The files of a volume, its byte locked until they are closed."""
+        self._volume_locks.acquire(volume_id)
+        group = self._groups.get(parent)
+        if group is None:
+            group = self._groups[parent] = Group(self.path, parent, self._metadata, self._descriptors)
+        group.users += 1
+        return VolumeFiles(volume_id, group, self._threads, lambda: self._release(volume_id, group))
+
+    def _release(self, volume_id: int, group: Group) -> None:
+        if self._closed:
+            return
+        self._volume_locks.release(volume_id)
+        group.users -= 1
+        if not group.users:
+            self._descriptors.forget_group(group.parent)
+            del self._groups[group.parent]
+
+    def _scan(self) -> list[VolumeIds]:
+        found = []
+        for name in sorted(os.listdir(self.path)):
+            if match := _HEADER_NAME.fullmatch(name):
+                try:
+                    found.append(self._read_ids(int(match[1])))
+                except (Damaged, OSError) as error:
+                    log.error("left out: {path}/{name}: {error}", path=self.path, name=name, error=error)
+                except NoSuchVolume:
+                    continue  # destroyed since listdir
+        return found
+
+    def _header_path(self, volume_id: int) -> str:
+        return os.path.join(self.path, f"V{volume_id:010}.vol")
+
+    def _read_ids(self, volume_id: int) -> VolumeIds:
+        path = self._header_path(volume_id)
+        try:
+            with open(path, "rb") as file:
+                data = file.read(VOLUME_FILE.size + 1)
+        except FileNotFoundError:
+            raise NoSuchVolume(f"no volume {volume_id} on {self.name}") from None
+        if len(data) < VOLUME_FILE.size:
+            raise Damaged(f"{path} is cut short")
+        parent: int = VOLUME_FILE.unpack(data).parent
+        if data[: VOLUME_FILE.size] != pack_volume_file(volume_id, parent):
+            raise Damaged(f"{path} is not the header file of volume {volume_id}")
+        return VolumeIds(volume_id, parent)
+
+    def _create(self, group: Group, header: VolumeHeader) -> None:
+        with group.membership:
+            try:
+                group.create_special(header.id, Special.INFO, pack_header(header))
+                group.create_special(header.id, Special.SMALL_INDEX)
+                group.create_special(header.id, Special.LARGE_INDEX)
+                group.count_members()
+                with self._header_locks.shared(HEADER_BYTE):
+                    write_atomically(self._header_path(header.id), pack_volume_file(header.id, header.parent), 0o644)
+            except OSError:
+                self._remove_specials(group, header.id)
+                raise
+
+    def _destroy(self, files: VolumeFiles) -> None:
+        """Mark it, let go of its content, then of its own files, its header file last: until then it can be done
+        again.
+        """
+        group, volume_id = files.group, files.id
+        with group.membership:
+            self._mark_for_destruction(group, volume_id)
+            if set(group.members()) <= {volume_id}:
+                group.remove()
+            else:
+                files.drop_content()
+                self._remove_specials(group, volume_id)
+            os.unlink(self._header_path(volume_id))
+
+    def _remove_specials(self, group: Group, volume_id: int) -> None:
+        for kind in (Special.SMALL_INDEX, Special.LARGE_INDEX):
+            group.discard(special_inode(volume_id, kind))
+        if group.members():
+            group.count_members()
+            group.discard(special_inode(volume_id, Special.INFO))
+        else:
+            group.remove()
+
+    def _mark_for_destruction(self, group: Group, volume_id: int) -> None:
+        """A salvager that comes upon it half destroyed finishes the work."""
+        try:
+            file = group.open(special_inode(volume_id, Special.INFO))
+            header = unpack_header(os.pread(file.fd, 4096, 0))
+        except (FileNotFoundError, Damaged):
+            return
+        write_all(file, pack_header(replace(header, destroy_me=True, in_service=False)), 0)
+
+
+def pack_volume_file(volume_id: int, parent: int) -> bytes:
+    """The header file `V<id>.vol`: with namei, all of it follows from the two ids."""
+    halves: dict[str, int] = {}
+    for name, owner, kind in (
+        ("volume_info", volume_id, Special.INFO),
+        ("small_index", volume_id, Special.SMALL_INDEX),
+        ("large_index", volume_id, Special.LARGE_INDEX),
+        ("link_table", parent, Special.LINK_TABLE),
+    ):
+        inode = special_inode(owner, kind)
+        halves |= {f"{name}_lo": inode & 0xFFFFFFFF, f"{name}_hi": inode >> 32}
+    for name in ("acl", "mount_table"):
+        halves |= {f"{name}_lo": 0, f"{name}_hi": 0}
+    packed: bytes = VOLUME_FILE.pack(
+        magic=VOLUME_HEADER_MAGIC, version=FORMAT_VERSION, id=volume_id, parent=parent, **halves
+    )
+    return packed
+
+
+def check_backend(path: str, label: Label, backend: str) -> None:
+    """Raises WrongBackend, or Damaged while FORCESALVAGE asks for a salvage first."""
+    if label.converting_to:
+        raise WrongBackend(f"{path} is being converted to {label.converting_to}: run the conversion again to finish it")
+    if label.backend != backend:
+        raise WrongBackend(f"{path} is a {label.backend} partition, not {backend}")
+    if os.path.exists(os.path.join(path, FORCE_SALVAGE)):
+        raise Damaged(f"{path}/{FORCE_SALVAGE} asks for a salvage of the whole partition first")
+
+
+log = Logger()

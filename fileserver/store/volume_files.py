@@ -1,0 +1,336 @@
+"""One volume's files in the namei layout: header, vnode indexes, content and clones.
+
+Small operations are a few system calls on the page cache and run where they are called; what moves much data or waits
+for a disk goes to a thread. The order of steps is what makes a kill harmless: content before the record that names
+it, a record before the content it let go of.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Sequence
+from errno import ENXIO
+from typing import ParamSpec, TypeVar
+
+from zope.interface import implementer
+
+from fileserver.interfaces import Damaged, IVolumeFiles, NoSuchVnode, Vnode, VolumeHeader
+from fileserver.store.descriptors import Descriptor
+from fileserver.store.formats import (
+    CLONED,
+    DIRECTORY_TYPE,
+    FORMAT_VERSION,
+    LARGE_VNODE_MAGIC,
+    SMALL_VNODE_MAGIC,
+    STAMP,
+    VNODE,
+    VOLUME_INFO,
+    pack_header,
+    pack_vnode,
+    unpack_header,
+    unpack_vnode,
+)
+from fileserver.store.group import RECORD_SIZES, STAMPS, Group, index_of, record_offset, write_all
+from fileserver.store.inodes import MAX_VNODE, Special
+from fileserver.store.threads import Threads
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+INLINE_SIZE = 256 * 1024
+"""Transfers up to this size run in the reactor's thread: from the page cache they take about as long as handing them
+to another thread and back (tests/bench/bench_store.py)."""
+
+COPY_SIZE = 1 << 30
+"""Of one copy_file_range call; the kernel's own limit is 2 GiB."""
+
+_MAGIC = {Special.SMALL_INDEX: SMALL_VNODE_MAGIC, Special.LARGE_INDEX: LARGE_VNODE_MAGIC}
+_TYPES = {Special.SMALL_INDEX: (1, 3), Special.LARGE_INDEX: (DIRECTORY_TYPE,)}
+_INDEXES = (Special.LARGE_INDEX, Special.SMALL_INDEX)
+
+
+@implementer(IVolumeFiles)
+class VolumeFiles:
+    """A volume in a group. `release` is called once, when it is closed."""
+
+    def __init__(self, volume_id: int, group: Group, threads: Threads, release: Callable[[], None]) -> None:
+        self.id = volume_id
+        self.parent = group.parent
+        self.group = group
+        self._threads = threads
+        self._release: Callable[[], None] | None = release
+
+    def check(self) -> None:
+        """Raises Damaged when a special file is missing or has another's stamp."""
+        for kind, magic in STAMPS.items():
+            file = self.group.open_special(self.id, kind)
+            data = os.pread(file.fd, STAMP.size, 0)
+            if data != STAMP.pack(magic=magic, version=FORMAT_VERSION):
+                raise Damaged(f"volume {self.id}: the {kind.name} file has stamp {data.hex()}")
+
+    async def read_header(self) -> VolumeHeader:
+        header = unpack_header(os.pread(self._special(Special.INFO).fd, VOLUME_INFO.size, 0))
+        if (header.id, header.parent) != (self.id, self.parent):
+            raise Damaged(f"volume {self.id} of {self.parent}: its info says {header.id} of {header.parent}")
+        return header
+
+    async def write_header(self, header: VolumeHeader) -> None:
+        assert (header.id, header.parent) == (self.id, self.parent), f"the header of another volume: {header.id}"
+        write_all(self._special(Special.INFO), pack_header(header), 0)
+
+    async def vnodes(self) -> Sequence[tuple[int, int]]:
+        size = sum(os.fstat(self._special(index).fd).st_size for index in _INDEXES)
+        found = await self._run(size, self._scan)
+        return sorted(found)
+
+    async def read_vnode(self, number: int) -> Vnode:
+        return unpack_vnode(self._record(number))[0]
+
+    async def write_vnode(self, number: int, vnode: Vnode) -> None:
+        _, inode, cloned = unpack_vnode(self._record(number))
+        self._write_record(number, pack_vnode(vnode, inode, cloned=cloned))
+
+    async def create_vnode(self, number: int, vnode: Vnode, content: bytes = b"") -> None:
+        kind = index_of(number)
+        assert 0 < number <= MAX_VNODE and vnode.type in _TYPES[kind], f"vnode {number} cannot have type {vnode.type}"
+        assert not self.group.inode_in(self.id, number), f"vnode {number} of volume {self.id} is in use"
+        await self._run(len(content), self._create, number, vnode, content)
+
+    async def remove_vnode(self, number: int) -> None:
+        inode = unpack_vnode(self._record(number))[1]
+        await self._run(self._size(inode), self._remove, number, inode)
+
+    async def read(self, number: int, offset: int, size: int) -> bytes:
+        return await self._run(size, _read, self._content(number), offset, size)
+
+    async def write(self, number: int, offset: int, data: bytes) -> None:
+        file = await self._own(number)
+        await self._run(len(data), write_all, file, data, offset)
+
+    async def truncate(self, number: int, length: int) -> None:
+        file = await self._own(number, length)
+        await self._run(os.fstat(file.fd).st_size - length, os.ftruncate, file.fd, length)
+
+    async def content_length(self, number: int) -> int:
+        return os.fstat(self._content(number).fd).st_size
+
+    async def clone_to(self, target: IVolumeFiles) -> None:
+        assert isinstance(target, VolumeFiles) and target.group is self.group, "a clone stays in its group"
+        await self._threads.run(self._clone, target)
+
+    async def sync(self) -> None:
+        await self._threads.run(_sync_file_system, self._special(Special.INFO))
+
+    async def close(self) -> None:
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+    def drop_content(self) -> None:
+        """Let go of all content, as the first half of destroying the volume: records stay, so that it can be done
+        again.
+        """
+        for kind in _INDEXES:
+            try:
+                index = _read_index(self._special(kind), kind)
+            except Damaged:  # this one is gone already
+                continue
+            for offset in range(0, len(index) - VNODE.size + 1, RECORD_SIZES[kind]):
+                if inode := _inode_at(index, offset):
+                    self.group.settle(inode, without=self.id)
+
+    async def _run(self, size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if size <= INLINE_SIZE:
+            return function(*args, **kwargs)
+        return await self._threads.run(function, *args, **kwargs)
+
+    def _special(self, kind: Special) -> Descriptor:
+        return self.group.open_special(self.id, kind)
+
+    def _record(self, number: int) -> bytes:
+        """The checked bytes of a record in use."""
+        kind = index_of(number)
+        size = RECORD_SIZES[kind]
+        data = os.pread(self._special(kind).fd, size, record_offset(number)) if 0 < number <= MAX_VNODE else b""
+        if data and len(data) < size:
+            raise Damaged(f"volume {self.id}: the {kind.name} ends inside the record of vnode {number}")
+        if not data or not data[0] & 7:
+            raise NoSuchVnode(f"no vnode {number} in volume {self.id}")
+        record = VNODE.unpack(data)
+        if record.magic != _MAGIC[kind] or record.word & 7 not in _TYPES[kind]:
+            raise Damaged(f"volume {self.id}: vnode {number} has magic {record.magic:#x} and type {record.word & 7}")
+        return data
+
+    def _write_record(self, number: int, record: bytes) -> None:
+        write_all(self._special(index_of(number)), record, record_offset(number))
+
+    def _content(self, number: int) -> Descriptor:
+        record = VNODE.unpack(self._record(number))
+        return self._open(number, record.inode_lo | record.inode_hi << 32)
+
+    def _open(self, number: int, inode: int) -> Descriptor:
+        try:
+            return self.group.open(inode)
+        except FileNotFoundError:
+            raise Damaged(
+                f"volume {self.id}: the content of vnode {number} is gone: {self.group.path(inode)}"
+            ) from None
+
+    def _scan(self) -> list[tuple[int, int]]:
+        found = []
+        for kind in _INDEXES:
+            size = RECORD_SIZES[kind]
+            data = _read_index(self._special(kind), kind)
+            if len(data) % size:
+                raise Damaged(f"volume {self.id}: the {kind.name} ends inside a record")
+            for offset in range(0, len(data), size):
+                if data[offset] & 7:
+                    record = VNODE.unpack(data, offset)
+                    number = 2 * (offset // size) + (1 if kind is Special.LARGE_INDEX else 2)
+                    if record.magic != _MAGIC[kind]:
+                        raise Damaged(f"volume {self.id}: vnode {number} has magic {record.magic:#x}")
+                    found.append((number, record.uniquifier))
+        return found
+
+    def _create(self, number: int, vnode: Vnode, content: bytes) -> None:
+        inode, file = self.group.create_data(number, vnode.uniquifier, vnode.data_version)
+        try:
+            if content:
+                write_all(file, content, 0)
+            self._write_record(number, pack_vnode(vnode, inode))
+        except OSError:
+            self.group.settle(inode)
+            raise
+
+    def _remove(self, number: int, inode: int) -> None:
+        with self.group.lock:
+            self._write_record(number, bytes(RECORD_SIZES[index_of(number)]))
+            self.group.settle(inode)
+
+    def _size(self, inode: int) -> int:
+        """The size of an inode's file, 0 when it is gone."""
+        try:
+            return os.stat(self.group.path(inode)).st_size
+        except FileNotFoundError:
+            return 0
+
+    async def _own(self, number: int, keep: int | None = None) -> Descriptor:
+        """The vnode's content, open; copied first (up to `keep` bytes) when other volumes share it."""
+        data = self._record(number)
+        record = VNODE.unpack(data)
+        inode = record.inode_lo | record.inode_hi << 32
+        file = self._open(number, inode)
+        if self.group.count(inode) == 1:
+            return file
+        length = os.fstat(file.fd).st_size
+        length = length if keep is None else min(length, keep)
+        return await self._run(length, self._copy, number, data, file, length)
+
+    def _copy(self, number: int, data: bytes, source: Descriptor, length: int) -> Descriptor:
+        vnode, old, _ = unpack_vnode(data)
+        inode, file = self.group.create_data(number, vnode.uniquifier, vnode.data_version)
+        try:
+            _copy_sparse(source, file, length)
+            with self.group.lock:
+                self._write_record(number, pack_vnode(vnode, inode))
+                self.group.settle(old)
+        except OSError:
+            self.group.settle(inode)
+            raise
+        return file
+
+    def _clone(self, target: VolumeFiles) -> None:
+        with self.group.membership:
+            for kind in _INDEXES:
+                self._clone_index(target, kind)
+
+    def _clone_index(self, target: VolumeFiles, kind: Special) -> None:
+        """Raise the counts, then write the clone's records, then lower the counts of what it let go of.
+
+        Counts come from the indexes, so whatever a kill interrupts is finished by cloning again.
+        """
+        size = RECORD_SIZES[kind]
+        source_file, target_file = self._special(kind), target._special(kind)
+        source, old = _read_index(source_file, kind), _read_index(target_file, kind)
+        _reserve(target_file, size + len(source))
+        dropped = []
+        for offset in range(0, max(len(source), len(old)), size):
+            new_inode, old_inode = _inode_at(source, offset), _inode_at(old, offset)
+            if new_inode == old_inode:
+                continue
+            if new_inode:
+                self.group.share(new_inode)
+            if old_inode:
+                dropped.append(old_inode)
+        if kind is Special.LARGE_INDEX:
+            write_all(source_file, _with_cloned_bit(source, True), size)
+            source = _with_cloned_bit(source, False)
+        write_all(target_file, source, size)
+        os.ftruncate(target_file.fd, size + len(source))
+        for inode in dropped:
+            self.group.settle(inode)
+
+
+def _read(file: Descriptor, offset: int, size: int) -> bytes:
+    return os.pread(file.fd, size, offset)
+
+
+def _read_index(file: Descriptor, kind: Special) -> bytes:
+    """The whole index less its first record, the stamp."""
+    size = RECORD_SIZES[kind]
+    return os.pread(file.fd, max(os.fstat(file.fd).st_size - size, 0), size)
+
+
+def _reserve(file: Descriptor, size: int) -> None:
+    """Find the room a later write needs, or leave the file as it is. Raises OSError ENOSPC."""
+    before = os.fstat(file.fd).st_size
+    try:
+        os.posix_fallocate(file.fd, 0, size)
+    except OSError:
+        os.ftruncate(file.fd, before)
+        raise
+
+
+def _inode_at(index: bytes, offset: int) -> int:
+    if offset >= len(index) or not index[offset] & 7:
+        return 0
+    record = VNODE.unpack(index, offset)
+    inode: int = record.inode_lo | record.inode_hi << 32
+    return inode
+
+
+def _with_cloned_bit(index: bytes, cloned: bool) -> bytes:
+    data = bytearray(index)
+    for offset in range(0, len(data), RECORD_SIZES[Special.LARGE_INDEX]):
+        if data[offset] & 7:
+            data[offset] = data[offset] & ~CLONED | CLONED * cloned
+    return bytes(data)
+
+
+def _copy_sparse(source: Descriptor, target: Descriptor, length: int) -> None:
+    """Copy `length` bytes into an empty file, leaving holes where they are."""
+    os.ftruncate(target.fd, length)
+    offset = 0
+    while offset < length:
+        try:
+            offset = os.lseek(source.fd, offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != ENXIO:  # what is left is a hole
+                raise
+            return
+        end = min(os.lseek(source.fd, offset, os.SEEK_HOLE), length)
+        while offset < end:
+            copied = os.copy_file_range(source.fd, target.fd, min(end - offset, COPY_SIZE), offset, offset)
+            if not copied:
+                return  # the source became shorter, which its lock forbids
+            offset += copied
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _sync_file_system(file: Descriptor) -> None:
+    if _libc.syncfs(file.fd):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
