@@ -50,14 +50,24 @@ class Checkout:
         await self.files.sync()
 
     async def destroy(self) -> None:
-        """Remove the volume from its partition; what is left to do afterwards is `give_back`."""
-        assert not self.online, self.volume
+        """Remove the volume from its partition, clients or no clients; what is left to do afterwards is `give_back`."""
+        if self.online:
+            await self._go_offline()
         self.destroyed = True
         await self.files.close()
         await self.volume.partition.destroy_volume(self.volume.id)
 
+    async def _go_offline(self) -> None:
+        self.online = False
+        self.volume.leave()
+        taken = await _take(self.volume, self.mode)
+        self.header, self.files = taken.header, taken.files
+
     async def give_back(self) -> None:
-        """Clients may have it again: attached at their next use, if its header allows. A destroyed volume is DELETED."""
+        """Clients may have it again: attached at their next use, if its header allows.
+
+        A destroyed volume is DELETED; one that has moved stays so for clients until it is checked out again.
+        """
         volume = self.volume
         volume.borrowed = False
         if self.online:
@@ -67,7 +77,8 @@ class Checkout:
             if not self.destroyed:
                 await self.files.close()
         finally:
-            volume.special_status = 0
+            if volume.special_status != VolumeError.VMOVED:
+                volume.special_status = 0
             volume.send(Event.DESTROY if self.destroyed else Event.PREATTACH)
 
 
@@ -115,3 +126,28 @@ async def _take(volume: Volume, mode: Mode) -> Checkout:
         volume.send(Event.FAILED if isinstance(problem, Damaged) else Event.PREATTACH)
         raise Abort(VolumeError.VNOVOL if isinstance(problem, NoSuchVolume) else VolumeError.VSALVAGE) from problem
     return Checkout(volume, mode, header, files, online=False)
+
+
+async def peek(volume: Volume) -> VolumeHeader:
+    """The header of a volume nobody borrowed, as it is in memory or on disk, without attaching it.
+
+    Raises NoSuchVolume, Damaged, OSError.
+    """
+    state = await volume.settled()
+    if state == VolumeState.ATTACHED:
+        return volume.header
+    if state != VolumeState.PREATTACHED:
+        return await _read_header(volume)
+    volume.send(Event.PEEK)
+    try:
+        return await _read_header(volume)
+    finally:
+        volume.send(Event.RESUME_IDLE)
+
+
+async def _read_header(volume: Volume) -> VolumeHeader:
+    files = await volume.partition.open_volume(volume.id)
+    try:
+        return await files.read_header()
+    finally:
+        await files.close()

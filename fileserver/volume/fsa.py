@@ -59,6 +59,8 @@ class Event(Enum):
     RESUME_OFFLINE = "a sub-step of going offline is done"
     RESUME_DETACH = "a sub-step of detaching is done"
     ATTACH_OK = "attached"
+    PEEK = "its header is being looked at without attaching it"
+    RESUME_IDLE = "its header was looked at"
     NOT_BLESSED = "the header says it is not to be served yet"
     NOT_IN_SERVICE = "the header says it is out of service"
     OFFLINE = "wanted offline"
@@ -97,6 +99,7 @@ MOVES: dict[VolumeState, dict[Event, VolumeState]] = {
     },
     _S.PREATTACHED: {
         _E.DEMAND: _S.ATTACHING,
+        _E.PEEK: _S.HDR_LOADING,
         _E.OFFLINE: _S.UNATTACHED,
         _E.SHUTDOWN: _S.UNATTACHED,
         _E.DAMAGED: _S.SALVAGING,
@@ -125,6 +128,7 @@ MOVES: dict[VolumeState, dict[Event, VolumeState]] = {
     _S.HDR_LOADING: {
         _E.RESUME_ATTACH: _S.ATTACHING,
         _E.RESUME: _S.ATTACHED,
+        _E.RESUME_IDLE: _S.PREATTACHED,
         _E.DAMAGED: _S.SALVAGING,
         _E.FAILED: _S.ERROR,
     },

@@ -132,6 +132,13 @@ class Registry:
             volume.send(Event.FREE)
             self.surroundings.callbacks.break_volume(volume.id)
 
+    def destroyed(self, volume_id: int, partition: IPartition) -> None:
+        """A volume nobody could attach was removed from its partition all the same."""
+        volume = self.find(volume_id, partition.number)
+        if volume is not None:
+            volume.send(Event.DESTROY)
+            self.forget(volume)
+
     async def flush(self) -> None:
         """Write the headers that changed since they were last written: dates and counts, so that little is lost in a
         crash.

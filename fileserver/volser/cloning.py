@@ -1,0 +1,160 @@
+"""Headers of new volumes and of clones, and bringing a clone up to date: what stock does to the fields (volprocs.c,
+vutil.c).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from errno import EXDEV
+
+from afs.acl import ALL_RIGHTS, SYSADMINID, AccessList, Entry
+from afs.names import VOLUME_NAME_MAX, base_name
+from fileserver.directory import Directory
+from fileserver.interfaces import IVolumeFiles, Vnode, VolumeHeader
+from fileserver.volume.checkout import Checkout
+from fileserver.volume.vn import DIRECTORY, blocks
+from fileserver.volume.volume import UNIQUIFIER_START
+from rx.errors import Abort
+
+READ_WRITE, READ_ONLY, BACKUP = 0, 1, 2
+"""Volume types (voldefs.h)."""
+
+SUFFIX = {READ_ONLY: b".readonly", BACKUP: b".backup"}
+
+INITIAL_QUOTA = 5000
+"""Blocks a new volume may hold until it is told otherwise (volprocs.c VolCreateVolume)."""
+
+ROOT_VNODE = ROOT_UNIQUE = 1
+ROOT_MODE = 0o777
+
+
+DUMP_HEADERS = 166
+"""Bytes of a dump that holds nothing, without its strings: dump header, volume header and end mark (volume-format.md
+section 9).
+"""
+
+VNODE_TAG, VNODE_FIELDS, GROUP_FIELD, ACL_FIELD = 9, 38, 5, 193
+"""Bytes of a vnode in a dump: its number; its fields; those that only some have."""
+
+LENGTH_FIELD, LONG_LENGTH_FIELD = 5, 9
+"""Bytes before a vnode's content: its length in 32 or 64 bits."""
+
+
+def new_header(volume_id: int, parent: int, name: bytes, type: int, now: int) -> VolumeHeader:  # noqa: A002
+    """Of a volume being created: out of service, and to be deleted should its creator never say otherwise."""
+    return VolumeHeader(
+        id=volume_id,
+        parent=parent,
+        name=base_name(name),
+        type=type,
+        in_service=False,
+        destroy_me=True,
+        uniquifier=1,
+        max_quota=INITIAL_QUOTA,
+        creation_date=now,
+        update_date=now,
+        copy_date=now,
+    )
+
+
+async def create_root(checkout: Checkout) -> None:
+    """The root directory of a new volume, everything in it being up to system:administrators."""
+    header = checkout.header
+    content = Directory.new((ROOT_VNODE, ROOT_UNIQUE), (ROOT_VNODE, ROOT_UNIQUE)).to_bytes()
+    root = Vnode(
+        type=DIRECTORY,
+        mode=ROOT_MODE,
+        link_count=2,
+        length=len(content),
+        uniquifier=ROOT_UNIQUE,
+        data_version=1,
+        modify_time=header.creation_date,
+        author=0,
+        owner=0,
+        group=0,
+        parent=0,
+        server_modify_time=header.creation_date,
+        acl=AccessList(positive=(Entry(SYSADMINID, ALL_RIGHTS),)).to_bytes(),
+    )
+    await checkout.files.create_vnode(ROOT_VNODE, root, content)
+    header.uniquifier = UNIQUIFIER_START
+    header.disk_used = blocks(len(content))
+
+
+async def fill_clone(source: Checkout, target: Checkout, name: bytes, type: int, now: int) -> None:  # noqa: A002
+    """A new clone: holds what the source holds, is not yet in service, and to be deleted unless its creator says
+    otherwise.
+    """
+    await source.files.clone_to(target.files)
+    header = _inherit(source.header, target.header)
+    header.type = source.header.type if type == READ_WRITE else type
+    header.name = name
+    header.creation_date = header.copy_date
+    header.destroy_me = True
+    header.in_service = False
+    if type == BACKUP:
+        header.backup_date = source.header.backup_date = header.copy_date
+        source.header.backup_id = header.id
+    elif type == READ_ONLY:
+        source.header.clone_id = header.id
+    await _finish(source, target, header)
+
+
+async def refresh_clone(source: Checkout, target: Checkout, now: int) -> None:
+    """An existing clone of the source, brought up to date and in service at once. Abort EXDEV for one that is not
+    its clone.
+    """
+    if target.volume.partition is not source.volume.partition or target.header.parent != source.header.parent:
+        raise Abort(EXDEV)
+    kind = target.header.type
+    target.header.needs_salvaged = True  # until this is complete: a half-done clone must not be served
+    await target.write()
+    await source.files.clone_to(target.files)
+    header = _inherit(source.header, target.header)
+    header.type = kind
+    if kind in SUFFIX:
+        header.name = (base_name(source.header.name) + SUFFIX[kind])[:VOLUME_NAME_MAX]
+    header.creation_date = now
+    header.destroy_me = False
+    header.in_service = True
+    if kind == BACKUP:
+        header.backup_date = source.header.backup_date = now
+        source.header.backup_id = header.id
+    await _finish(source, target, header)
+
+
+def _inherit(source: VolumeHeader, target: VolumeHeader) -> VolumeHeader:
+    """The source's header under the target's ids, with the usage counts of a volume nobody has used (vutil.c
+    CopyVolumeHeader).
+    """
+    return replace(
+        source,
+        id=target.id,
+        parent=target.parent,
+        copy_date=target.copy_date,
+        in_use=0,
+        needs_salvaged=False,
+        day_use=0,
+        day_use_date=0,
+        week_use=(0,) * len(source.week_use),
+    )
+
+
+async def _finish(source: Checkout, target: Checkout, header: VolumeHeader) -> None:
+    target.header = header
+    await target.write()
+    await target.sync()
+    await source.write()
+
+
+async def dump_size(files: IVolumeFiles, header: VolumeHeader, from_date: int) -> int:
+    """Bytes of a dump since `from_date` with all its directories (volume-format.md section 9)."""
+    size = DUMP_HEADERS + 2 * len(header.name) + len(header.offline_message)
+    for number, _ in await files.vnodes():
+        vnode = await files.read_vnode(number)
+        size += VNODE_TAG
+        directory = vnode.type == DIRECTORY
+        if directory or vnode.server_modify_time >= from_date:
+            size += VNODE_FIELDS + (GROUP_FIELD if vnode.group else 0) + (ACL_FIELD if directory else 0)
+            size += vnode.length + (LONG_LENGTH_FIELD if vnode.length >> 32 else LENGTH_FIELD)
+    return size

@@ -1,0 +1,61 @@
+"""AFSVol as this server answers it, and who may ask for what.
+
+Dump streams (Dump, Restore, Forward) and SplitVolume are not served yet: RXGEN_OPCODE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from afs.errors import VolserError
+from afs.rpc.volser import AFSVol
+from fileserver.volser.procedures.clones import Clones
+from fileserver.volser.transactions import Transactions
+from fileserver.volume.registry import Registry
+from rx.errors import Abort
+
+ANYONE = frozenset(
+    {
+        "GetNthVolume",
+        "GetFlags",
+        "GetName",
+        "GetStatus",
+        "SignalRestore",
+        "ListPartitions",
+        "XListPartitions",
+        "ListVolumes",
+        "ListOneVolume",
+        "XListVolumes",
+        "XListOneVolume",
+        "Monitor",
+        "PartitionInfo",
+        "PartitionInfo64",
+    }
+)
+"""What everybody may ask (a stock server without -restricted_query); all else is for administrators."""
+
+
+class Call(Protocol):
+    """What is needed of an `rx.server.ServerCall`."""
+
+    opcode: int
+    peer: tuple[str, int]
+
+
+@dataclass(slots=True)
+class VolumeServer:
+    """What the procedures work on."""
+
+    registry: Registry
+    transactions: Transactions
+    is_administrator: Callable[[Call], bool]
+    now: Callable[[], int]
+
+    def procedures(self, call: Call) -> Clones:
+        """The procedures for one call. Raises Abort VOLSERBAD_ACCESS where the caller may not make it."""
+        operation = AFSVol.operations.get(call.opcode)
+        if operation is not None and operation.name not in ANYONE and not self.is_administrator(call):
+            raise Abort(VolserError.VOLSERBAD_ACCESS)
+        return Clones(self.registry, self.transactions, self.now)

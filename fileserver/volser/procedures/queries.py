@@ -1,0 +1,104 @@
+"""The AFSVol RPCs that change nothing: partitions, volumes on them, open transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from errno import ENODEV
+
+from afs.errors import VolserError
+from afs.rpc.volser import (
+    AFSVol,
+    diskPartition,
+    diskPartition64,
+    pIDs,
+    transDebugInfo,
+    volintInfo,
+    volintXInfo,
+)
+from fileserver.interfaces import IPartition
+from fileserver.volser.listing import BASE, EXTENDED, Info, Listing, entry
+from fileserver.volser.transactions import Transactions
+from fileserver.volume.registry import Registry
+from fileserver.volume.volume import Volume
+from rx.errors import Abort
+
+OLD_PARTITION_COUNT = 26
+"""ListPartitions knows /vicepa to /vicepz only."""
+
+MAX_INT32 = 2**31 - 1
+
+
+class Queries(AFSVol):
+    """What everybody may ask."""
+
+    def __init__(self, registry: Registry, transactions: Transactions, now: Callable[[], int]) -> None:
+        self._registry = registry
+        self._transactions = transactions
+        self._now = now
+
+    async def GetNthVolume(self, index: int) -> tuple[int, int]:
+        raise Abort(VolserError.VOLSERNO_OP)
+
+    async def SignalRestore(self, name: bytes, type: int, pid: int, cloneid: int) -> None:  # noqa: A002
+        return None
+
+    async def ListPartitions(self) -> pIDs:
+        known = {partition.number for partition in self._registry.partitions()}
+        return pIDs(partIds=tuple(number if number in known else -1 for number in range(OLD_PARTITION_COUNT)))
+
+    async def XListPartitions(self) -> tuple[int, ...]:
+        return tuple(partition.number for partition in self._registry.partitions())
+
+    async def PartitionInfo(self, name: bytes) -> diskPartition:
+        wide = await self.PartitionInfo64(name)
+        return diskPartition(
+            name=wide.name, devName=wide.devName, free=min(wide.free, MAX_INT32), minFree=min(wide.minFree, MAX_INT32)
+        )
+
+    async def PartitionInfo64(self, name: bytes) -> diskPartition64:
+        for partition in self._registry.partitions():
+            if partition.name.encode() == name:
+                space = partition.space()
+                return diskPartition64(name=name, devName=name, free=space.free, minFree=space.total)
+        raise Abort(VolserError.VOLSERILLEGAL_PARTITION)
+
+    async def ListVolumes(self, partid: int, flags: int) -> tuple[volintInfo, ...]:
+        return await self._list(partid, flags, BASE)
+
+    async def XListVolumes(self, partid: int, flags: int) -> tuple[volintXInfo, ...]:
+        return await self._list(partid, flags, EXTENDED)
+
+    async def ListOneVolume(self, partid: int, volid: int) -> tuple[volintInfo, ...]:
+        return await self._list_one(partid, volid, BASE)
+
+    async def XListOneVolume(self, partid: int, volid: int) -> tuple[volintXInfo, ...]:
+        return await self._list_one(partid, volid, EXTENDED)
+
+    async def Monitor(self) -> tuple[transDebugInfo, ...]:
+        return tuple(transaction.describe() for transaction in reversed(list(self._transactions)))
+
+    async def _list(self, partid: int, full: int, listing: Listing[Info]) -> tuple[Info, ...]:
+        volumes = sorted(self._registry.volumes(self._partition(partid)), key=_id_of)
+        if not full:
+            return tuple(listing.bare(volume.id, 0, b"") for volume in volumes)
+        entries = [await entry(volume, self._transactions, listing, self._now(), single=False) for volume in volumes]
+        return tuple(each for each in entries if each is not None)
+
+    async def _list_one(self, partid: int, volid: int, listing: Listing[Info]) -> tuple[Info, ...]:
+        self._partition(partid)
+        volume = self._registry.find(volid, partid)
+        if volume is None:
+            raise Abort(ENODEV)
+        found = await entry(volume, self._transactions, listing, self._now(), single=True)
+        assert found is not None, volume
+        return (found,)
+
+    def _partition(self, number: int) -> IPartition:
+        partition = self._registry.partition(number)
+        if partition is None:
+            raise Abort(VolserError.VOLSERILLEGAL_PARTITION)
+        return partition
+
+
+def _id_of(volume: Volume) -> int:
+    return volume.id
