@@ -50,6 +50,7 @@ def build_root(root: Path, binds: dict[Path, Path]) -> None:
             if entry.name != "proc":  # and without the half-built root, where it lies below this directory
                 mount(str(entry), copy, None, MS_BIND if root.is_relative_to(entry) else MS_BIND | MS_REC)
     mount("proc", root / "proc", "proc", 0)
+    (root / "afs").mkdir()
     for at, what in sorted(binds.items()):
         target = root / at.relative_to("/")
         if not target.exists():

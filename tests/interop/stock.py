@@ -17,8 +17,10 @@ from tests.interop.namespaces import SUBNET, Daemon, Network, Node, NodeFailed, 
 CELL = "txafs.test"
 NUMBERS = {"fs1": 11, "fs2": 12, "ca": 21, "cb": 22}
 """The last byte of each node's address."""
-CACHE_BLOCKS = 1_000_000
-"""Of the FUSE client's disk cache, 1 KiB each: five of the large test files."""
+CACHE_BLOCKS = 500_000
+"""Of the FUSE client's disk cache, 1 KiB each: two of the large test files."""
+CACHE_FILES = 3000
+"""Chunks it may hold, of 256 KiB at most. The client creates so many files before it serves; its default takes 10 s."""
 RXKAD_KRB5, AES256 = 2, 18
 ANYUSER, ADMINISTRATORS, ALL_RIGHTS = -101, -204, 0x7F
 
@@ -117,7 +119,7 @@ class FuseClient:
     """A stock `afsd.fuse` in a node of its own. Always anonymous; its callback port is ephemeral."""
 
     node: Node
-    options: Sequence[str] = ("-dynroot", "-fakestat")
+    options: Sequence[str] = ("-dynroot", "-fakestat", "-files", str(CACHE_FILES))
     path: Path = field(init=False)
 
     def __post_init__(self) -> None:
