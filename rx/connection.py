@@ -1,0 +1,458 @@
+"""A connection: four channels, their call numbers, and the security handshake. It belongs to an Endpoint, which finds it for each packet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any, NamedTuple
+
+from rx.call import Call
+from rx.constants import (
+    CHANNEL_MASK,
+    CHANNELS,
+    HEADER_SIZE,
+    MAX_ACKS,
+    UNKNOWN_PEER_WINDOW,
+    CallState,
+    Flag,
+    PacketType,
+    RxCode,
+)
+from rx.errors import Abort, CallLost, RxError
+from rx.output import Output
+from rx.packet import abort_body, abort_code, split_jumbo
+from rx.peer import Peer
+from rx.security.interfaces import Identity, ISecurity
+from rx.timers import (
+    CHALLENGE_SECONDS,
+    CHALLENGE_TRIES,
+    DEAD_SECONDS,
+    IDLE_SECONDS,
+    LEAST_DEAD_SECONDS,
+    PINGS_PER_DEAD_TIME,
+)
+from rx.wire import Wire
+
+Fields = tuple[int, int, int, int, int, int, int, int, int, int, int]
+"""A header as unpacked: epoch, cid, call number, seq, serial, type, flags, user status, security index, spare, service id."""
+
+_JUMBO = int(Flag.JUMBO)
+_DATA = int(PacketType.DATA)
+_ABORT = int(PacketType.ABORT)
+_BUSY = int(PacketType.BUSY)
+
+
+class Patience(NamedTuple):
+    """How long the calls of a connection may take, in seconds. `idle` and `hard` may be inf: no such limit."""
+
+    dead: float = DEAD_SECONDS
+    idle: float = IDLE_SECONDS
+    hard: float = inf
+
+
+class Quota:
+    """How many calls the server end may run, shared by all connections of an endpoint."""
+
+    __slots__ = ("_by_host", "_in_all", "_per_host", "count")
+
+    def __init__(self, in_all: int, per_host: int) -> None:
+        self._in_all = in_all
+        self._per_host = per_host
+        self._by_host: dict[str, int] = {}
+        self.count = 0
+
+    def take(self, host: str) -> bool:
+        """Count one more of this host. False when that is too many."""
+        mine = self._by_host.get(host, 0)
+        if self.count >= self._in_all or mine >= self._per_host:
+            return False
+        self._by_host[host] = mine + 1
+        self.count += 1
+        return True
+
+    def give_back(self, host: str) -> None:
+        """One fewer."""
+        self.count -= 1
+        mine = self._by_host[host] - 1
+        if mine:
+            self._by_host[host] = mine
+        else:
+            del self._by_host[host]
+
+
+class Connection:
+    """Either end of a connection. Hashable by identity and weak-referenceable, so that servers can keep notes about clients."""
+
+    __slots__ = (
+        "__weakref__",
+        "_aborts",
+        "_busy_until",
+        "_calls",
+        "_challenge_tries",
+        "_challenged_at",
+        "_early",
+        "_quota",
+        "check_reach",
+        "dead_seconds",
+        "error",
+        "hard_seconds",
+        "idle_seconds",
+        "is_client",
+        "last_used",
+        "life_seconds",
+        "numbers",
+        "output",
+        "peer_window",
+        "ping_seconds",
+        "security",
+        "service_id",
+        "wake_at",
+        "wake_seconds",
+        "wire",
+    )
+
+    def __init__(
+        self,
+        output: Output,
+        wire: Wire,
+        patience: Patience,
+        quota: Quota,
+        is_client: bool,
+        check_reach: bool,
+        now: float,
+    ) -> None:
+        self.output = output
+        self.wire = wire
+        self.security: ISecurity = wire.security
+        self.service_id = wire.service_id
+        self.is_client = is_client
+        self.check_reach = check_reach
+        self.dead_seconds = max(patience.dead, LEAST_DEAD_SECONDS)
+        self.idle_seconds = patience.idle
+        self.hard_seconds = patience.hard
+        self.ping_seconds = self.dead_seconds / PINGS_PER_DEAD_TIME
+        self.life_seconds = min(self.dead_seconds, self.idle_seconds)
+        self.wake_seconds = min(self.ping_seconds, self.life_seconds, self.hard_seconds)
+        self.peer_window = UNKNOWN_PEER_WINDOW
+        self.numbers = [0] * CHANNELS
+        self.error: RxError | None = None
+        self.wake_at = inf
+        self.last_used = now
+        self._calls: list[Call | None] = [None] * CHANNELS
+        self._aborts: list[int | None] = [None] * CHANNELS
+        self._busy_until = [-inf] * CHANNELS
+        self._quota = quota
+        self._early: list[tuple[Fields, bytes]] = []
+        self._challenge_tries = 0
+        self._challenged_at = -inf
+
+    @property
+    def peer(self) -> Peer:
+        """The address this connection's datagrams go to, with what is known of it."""
+        return self.wire.peer
+
+    @property
+    def epoch(self) -> int:
+        return self.wire.epoch
+
+    @property
+    def cid(self) -> int:
+        """The connection id, its channel bits clear."""
+        return self.wire.cid
+
+    @property
+    def identity(self) -> Identity:
+        """Who the client is, as far as the security class knows."""
+        identity: Identity = self.security.identity
+        return identity
+
+    @property
+    def calls(self) -> list[Call | None]:
+        """The call of each channel, running or lately ended."""
+        return self._calls
+
+    @property
+    def active(self) -> bool:
+        """Whether any call is in progress."""
+        return any(call is not None and not call.completed for call in self._calls)
+
+    # What the application calls.
+
+    def call(self, now: float) -> Call | None:
+        """Begin a call; None when all four channels are taken. Raises the connection's error when it is dead."""
+        assert self.is_client
+        if self.error is not None:
+            raise self.error
+        best = None
+        for channel, call in enumerate(self._calls):
+            if call is None or call.completed:
+                if self._busy_until[channel] <= now:
+                    return self._begin(channel, now)
+                best = channel
+        return None if best is None else self._begin(best, now)
+
+    def _begin(self, channel: int, now: float) -> Call:
+        self.numbers[channel] += 1
+        call = Call(self, channel, self.numbers[channel], now)
+        call.state = CallState.ACTIVE
+        self._calls[channel] = call
+        self._aborts[channel] = None
+        self.last_used = now
+        return call
+
+    def close(self) -> None:
+        """End every call with RX_USER_ABORT and take no more."""
+        for call in self._calls:
+            if call is not None:
+                call.abort(RxCode.RX_USER_ABORT)
+        self.error = self.error or CallLost(RxCode.RX_USER_ABORT, "the connection was closed")
+
+    # What the endpoint calls.
+
+    def receive(self, fields: Fields, datagram: bytes, now: float) -> None:
+        """One packet that belongs to this connection. Unknown packet types are ignored."""
+        self.last_used = now
+        if self.error is not None:
+            if fields[5] != _ABORT and not self.is_client:
+                self._send_connection_abort(self.error.code)
+            return
+        table = _FOR_CALL if fields[2] else _FOR_CONNECTION
+        receive = table.get(fields[5])
+        if receive is not None:
+            receive(self, fields, datagram, now)
+
+    def _current(self, cid: int, number: int) -> Call | None:
+        call = self._calls[cid & CHANNEL_MASK]
+        return call if call is not None and call.number == number else None
+
+    def _receive_data(self, fields: Fields, datagram: bytes, now: float) -> None:
+        _, cid, number, seq, serial, _, flags, user_status, _, spare, _ = fields
+        call = self._calls[cid & CHANNEL_MASK]
+        if call is None or call.number != number:
+            call = self._call_for_data(fields, datagram, now)
+            if call is None:
+                return
+        if call.error is not None:
+            self._repeat_abort(cid, number)
+            return
+        if self.is_client:
+            call.receive_answer(now)
+        call.peer_status = user_status
+        if flags & _JUMBO or self.wire.sealing:
+            self._receive_plainly(call, fields, datagram, now)
+        else:
+            call.receive_data(seq, serial, flags, datagram[HEADER_SIZE:], now)
+
+    def _receive_plainly(self, call: Call, fields: Fields, datagram: bytes, now: float) -> None:
+        """Jumbograms and sealed packets: packet by packet."""
+        _, cid, number, seq, serial, _, flags, _, _, spare, _ = fields
+        for more, (packet_flags, packet_spare, body) in enumerate(split_jumbo(datagram, flags, spare)):
+            if self.wire.sealing:
+                try:
+                    body = self.security.open(cid & CHANNEL_MASK, number, seq + more, packet_spare, body, now)
+                except Abort as refusal:
+                    self.fail(refusal)
+                    return
+            call.receive_data(seq + more, serial + more, packet_flags, body, now)
+            if call.error is not None:
+                return
+
+    def _call_for_data(self, fields: Fields, datagram: bytes, now: float) -> Call | None:
+        """The call that a DATA packet for no present call may begin."""
+        _, cid, number, seq, *_ = fields
+        channel = cid & CHANNEL_MASK
+        if self.is_client or number < self.numbers[channel]:
+            return None
+        if number == self.numbers[channel]:
+            self._repeat_abort(cid, number)
+            return None
+        if seq > self.output.limits.window:
+            return None  # the middle of a call that began before we were here
+        if not self.security.authenticated:
+            self._keep_early(fields, datagram, now)
+            return None
+        previous = self._calls[channel]
+        if previous is not None:
+            previous.supersede()
+        if not self._quota.take(self.peer.address[0]):
+            self.wire.send(cid, number, _BUSY)
+            return None
+        self.numbers[channel] = number
+        self._aborts[channel] = None
+        call = Call(self, channel, number, now)
+        self._calls[channel] = call
+        return call
+
+    def _repeat_abort(self, cid: int, number: int) -> None:
+        """The peer goes on with a call that we aborted: our abort was lost."""
+        code = self._aborts[cid & CHANNEL_MASK]
+        if code is not None and number == self.numbers[cid & CHANNEL_MASK]:
+            self.wire.send(cid, number, _ABORT, abort_body(code))
+
+    def _receive_ack(self, fields: Fields, datagram: bytes, now: float) -> None:
+        call = self._current(fields[1], fields[2])
+        if call is None or call.error is not None:
+            self._repeat_abort(fields[1], fields[2])
+            return
+        call.receive_ack(fields[4], fields[6], fields[7], datagram, now)
+
+    def _receive_ackall(self, fields: Fields, datagram: bytes, now: float) -> None:
+        call = self._current(fields[1], fields[2])
+        if call is not None and not call.completed:
+            call.receive_ackall(now)
+
+    def _receive_abort(self, fields: Fields, datagram: bytes, now: float) -> None:
+        call = self._current(fields[1], fields[2])
+        code = abort_code(datagram)
+        if call is not None and code is not None:
+            call.receive_abort(code)
+
+    def _receive_busy(self, fields: Fields, datagram: bytes, now: float) -> None:
+        call = self._current(fields[1], fields[2])
+        if call is None or not self.is_client or call.completed:
+            return
+        self._busy_until[call.channel] = now + self.dead_seconds
+        call.receive_busy(now)
+
+    def _receive_connection_abort(self, fields: Fields, datagram: bytes, now: float) -> None:
+        code = abort_code(datagram)
+        if code is not None:
+            self._die(Abort(code or RxCode.RX_PROTOCOL_ERROR, "the peer ended the connection"))
+
+    # Security.
+
+    def _receive_challenge(self, fields: Fields, datagram: bytes, now: float) -> None:
+        if not self.is_client or not self.active:
+            return
+        try:
+            numbers = (self.numbers[0], self.numbers[1], self.numbers[2], self.numbers[3])
+            response = self.security.respond(datagram[HEADER_SIZE:], numbers)
+        except Abort as refusal:
+            self.fail(refusal)
+            return
+        self.wire.send(self.cid, 0, int(PacketType.RESPONSE), response)
+
+    def _receive_response(self, fields: Fields, datagram: bytes, now: float) -> None:
+        if self.is_client or not self._challenge_tries or self.security.authenticated:
+            return
+        try:
+            numbers = self.security.check_response(datagram[HEADER_SIZE:], now)
+        except Abort as refusal:
+            self.fail(refusal)
+            return
+        self._challenge_tries = 0
+        for channel, number in enumerate(numbers):
+            self.numbers[channel] = max(self.numbers[channel], number - 1)
+        early, self._early = self._early, []
+        for kept, packet in early:
+            self.receive(kept, packet, now)
+
+    def _keep_early(self, fields: Fields, datagram: bytes, now: float) -> None:
+        """Data of a client that has yet to prove who it is: keep a little, and challenge."""
+        if len(self._early) < self.output.limits.early_packets:
+            self._early.append((fields, datagram))
+        if not self._challenge_tries:
+            self._challenge(now)
+
+    def _challenge(self, now: float) -> None:
+        self._challenge_tries += 1
+        self._challenged_at = now
+        self.wire.send(self.cid, 0, int(PacketType.CHALLENGE), self.security.challenge())
+        self.arm(now + CHALLENGE_SECONDS)
+
+    # What its calls call.
+
+    def arm(self, when: float) -> None:
+        """Be woken at `when` at the latest."""
+        self.output.deadlines.arm(self, when)
+
+    def announce_arrived(self, now: float) -> None:
+        """The client is known to receive our packets: its calls may run."""
+        for call in self._calls:
+            if call is not None and call.state == CallState.PRECALL:
+                call.announce(now)
+
+    def receive_trailers(self, words: tuple[int, ...]) -> None:
+        """What an acknowledgement ended with: sizes, then the window (rx.c rxi_ReceiveAckPacket)."""
+        if len(words) >= 2:
+            self.peer.announce_mtu(words[0], words[1], self.output.limits.packet_size)
+        if len(words) >= 3:
+            self.peer_window = min(max(words[2], 1), self.output.limits.window, MAX_ACKS)
+
+    def note_abort(self, call: Call, code: int) -> None:
+        """Remember what we aborted a call with, should the abort get lost."""
+        self._aborts[call.channel] = code
+
+    def release(self, call: Call) -> None:
+        """A call has ended. A client's stays on its channel to acknowledge what the server repeats."""
+        if self.is_client:
+            return
+        self._quota.give_back(self.peer.address[0])
+        if self._calls[call.channel] is call:
+            self._calls[call.channel] = None
+
+    # Its end, and time.
+
+    def fail(self, error: RxError) -> None:
+        """Nothing can be right on this connection any more: tell the peer, end every call."""
+        self._send_connection_abort(error.code)
+        self._die(error)
+
+    def _die(self, error: RxError) -> None:
+        if self.error is None:
+            self.error = error
+        self._early.clear()
+        self._challenge_tries = 0
+        for call in self._calls:
+            if call is not None:
+                call.fail(error)
+
+    def _send_connection_abort(self, code: int) -> None:
+        self.wire.send(self.cid, 0, _ABORT, abort_body(code))
+
+    def wake(self, now: float) -> float:
+        """Run the timers of the calls and of the handshake; return the next deadline."""
+        following = inf
+        for call in self._calls:
+            if call is not None:
+                following = min(following, call.expire(now))
+        if self._challenge_tries:
+            following = min(following, self._continue_challenge(now))
+        if following == inf and not self.is_client:
+            following = self.last_used + self.output.limits.connection_idle_seconds
+            if following <= now:
+                self.output.idle.append(self)
+                return inf
+        return following
+
+    def _continue_challenge(self, now: float) -> float:
+        if now >= self._challenged_at + CHALLENGE_SECONDS:
+            if self._challenge_tries >= CHALLENGE_TRIES:
+                self._early.clear()
+                self._challenge_tries = 0
+                return inf
+            self._challenge(now)
+        return self._challenged_at + CHALLENGE_SECONDS
+
+    def idle_since(self) -> float:
+        """When it was last used; inf while a call is in progress."""
+        return inf if self.active else self.last_used
+
+
+Receive = Callable[[Connection, Fields, bytes, float], None]
+
+_FOR_CALL: dict[int, Receive] = {
+    int(PacketType.DATA): Connection._receive_data,
+    int(PacketType.ACK): Connection._receive_ack,
+    int(PacketType.ACKALL): Connection._receive_ackall,
+    int(PacketType.ABORT): Connection._receive_abort,
+    int(PacketType.BUSY): Connection._receive_busy,
+}
+"""What is done with a packet of a call, by type."""
+
+_FOR_CONNECTION: dict[int, Receive] = {
+    int(PacketType.ABORT): Connection._receive_connection_abort,
+    int(PacketType.CHALLENGE): Connection._receive_challenge,
+    int(PacketType.RESPONSE): Connection._receive_response,
+}
+"""The same for packets with call number 0."""

@@ -1,0 +1,212 @@
+"""Rx packets: every layout declared in construct, and the fast paths derived from the declarations.
+
+Read it beside rx.h and rx_packet.h (protocol page rx.md, sections 1 to 7). All words are big-endian.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from construct import Array, Bytes, GreedyBytes, Int8ub, Int16ub, Int32sb, Int32ub, Int64ub, Padding, Struct, this
+
+from rx.constants import CHANNELS, HEADER_SIZE, JUMBO_BODY, JUMBO_HEADER_SIZE, JUMBO_MAX_PACKETS, Flag
+
+Header = Struct(
+    "epoch" / Int32ub,
+    "cid" / Int32ub,  # connection id; the channel in the low two bits
+    "call_number" / Int32ub,
+    "seq" / Int32ub,
+    "serial" / Int32ub,
+    "type" / Int8ub,
+    "flags" / Int8ub,
+    "user_status" / Int8ub,
+    "security_index" / Int8ub,
+    "spare" / Int16ub,  # the security class's checksum; before the service id, whatever the C structure says
+    "service_id" / Int16ub,
+)
+
+AckHead = Struct(
+    "buffer_space" / Int16ub,
+    "maximum_skew" / Int16ub,
+    "first_packet" / Int32ub,  # lowest sequence number not yet read by the application
+    "previous_packet" / Int32ub,
+    "serial" / Int32ub,  # of the packet that caused this, or 0
+    "reason" / Int8ub,
+    "count" / Int8ub,
+)
+
+AckTrailer = Struct(
+    Padding(3),  # always three, whatever the alignment
+    "maximum_mtu" / Int32ub,
+    "interface_mtu" / Int32ub,
+    "window" / Int32ub,
+    "jumbo_packets" / Int32ub,
+)
+
+Ack = Struct("head" / AckHead, "acks" / Bytes(this.head.count), "trailer" / AckTrailer)
+
+JumboHeader = Struct("flags" / Int8ub, Padding(1), "spare" / Int16ub)
+
+AbortBody = Struct("code" / Int32sb)
+
+# rxkad's forms; other security classes have their own bodies in these packet types.
+Challenge = Struct("version" / Int32ub, "challenge_id" / Int32ub, "level" / Int32ub, Padding(4))
+OldChallenge = Struct("challenge_id" / Int32ub, "level" / Int32ub)
+ResponseHead = Struct(
+    "version" / Int32ub, Padding(4), "encrypted" / Bytes(40), "kvno" / Int32ub, "ticket_length" / Int32ub
+)
+ResponsePlain = Struct(
+    "epoch" / Int32ub,
+    "cid" / Int32ub,
+    "checksum" / Int32ub,
+    "security_index" / Int32ub,
+    "call_numbers" / Array(CHANNELS, Int32sb),
+    "incremented_challenge" / Int32ub,
+    "level" / Int32ub,
+)
+Response = Struct("head" / ResponseHead, "ticket" / GreedyBytes)
+
+DebugRequest = Struct("type" / Int32sb, "index" / Int32sb)
+
+DebugStats = Struct(
+    "free_packets" / Int32ub,
+    "packet_reclaims" / Int32ub,
+    "calls_executed" / Int32ub,
+    "waiting_for_packets" / Int8ub,
+    "used_fds" / Int8ub,
+    "version" / Bytes(1),
+    Padding(1),
+    "waiting" / Int32ub,
+    "idle_threads" / Int32ub,
+    "waited" / Int32ub,
+    "packets" / Int32ub,
+    Padding(24),
+)
+
+SecurityStats = Struct(
+    "type" / Int8ub,  # 0 unknown, 1 null, 2 vab, 3 rxkad, 4 rxgk
+    "level" / Int8ub,
+    Padding(10),
+    "flags" / Int32ub,  # 1 unallocated, 2 authenticated, 4 expired, 8 checksums
+    "expires" / Int32ub,
+    "packets_received" / Int32ub,
+    "packets_sent" / Int32ub,
+    "bytes_received" / Int32ub,
+    "bytes_sent" / Int32ub,
+    Padding(40),
+)
+
+DebugConnection = Struct(
+    "host" / Bytes(4),
+    "cid" / Int32ub,
+    "serial" / Int32ub,
+    "call_numbers" / Array(CHANNELS, Int32ub),
+    "error" / Int32sb,
+    "port" / Int16ub,
+    "flags" / Int8ub,
+    "type" / Int8ub,  # 0 client, 1 server
+    "security_index" / Int8ub,
+    Padding(3),
+    "call_states" / Bytes(CHANNELS),
+    "call_modes" / Bytes(CHANNELS),
+    "call_flags" / Bytes(CHANNELS),
+    "call_other" / Bytes(CHANNELS),  # 1 packets waiting in, 2 packets waiting out
+    "security" / SecurityStats,
+    "epoch" / Int32ub,
+    "natural_mtu" / Int32ub,
+    Padding(36),
+)
+
+DebugPeer = Struct(
+    "host" / Bytes(4),
+    "port" / Int16ub,
+    "interface_mtu" / Int16ub,
+    "idle_when" / Int32ub,
+    "references" / Int16ub,
+    Padding(2),
+    "burst_wait" / Array(2, Int32ub),
+    "rtt" / Int32ub,  # eighths of a millisecond
+    "rtt_deviation" / Int32ub,  # quarters of a millisecond
+    "timeout" / Array(2, Int32ub),  # seconds, microseconds
+    "sent" / Int32ub,
+    "resent" / Int32ub,
+    Padding(12),
+    "natural_mtu" / Int16ub,
+    "maximum_mtu" / Int16ub,
+    "maximum_datagram_packets" / Int16ub,
+    "interface_datagram_packets" / Int16ub,
+    "mtu" / Int16ub,
+    "congestion_window" / Int16ub,
+    "datagram_packets" / Int16ub,
+    "congestion_sequence" / Int16ub,
+    "bytes_sent" / Int64ub,
+    "bytes_received" / Int64ub,
+    Padding(40),
+)
+
+_HEADER = struct.Struct(">IIIIIBBBBHH")
+_ACK_HEAD = struct.Struct(">HHIIIBB")
+_ACK_TRAILER = struct.Struct(">3xIIII")
+unpack_header = _HEADER.unpack_from
+pack_header = _HEADER.pack
+unpack_ack = _ACK_HEAD.unpack_from
+pack_ack = _ACK_HEAD.pack
+pack_trailer = _ACK_TRAILER.pack
+
+ACK_HEAD_SIZE = 18
+ACK_ACKS = HEADER_SIZE + ACK_HEAD_SIZE
+"""Where the acknowledgement bytes begin in an ACK datagram."""
+
+ACK_PADDING = 3
+
+_JUMBO = struct.Struct(">BxH")
+_WORDS = struct.Struct(">II")
+_WORD = struct.Struct(">i")
+
+
+def unpack_trailers(datagram: bytes, count: int) -> tuple[int, ...]:
+    """The words after an ACK's acknowledgements: maximum MTU, interface MTU, window, jumbogram packets; as many as came."""
+    offset = ACK_ACKS + count + ACK_PADDING
+    words = min((len(datagram) - offset) // 4, 4)
+    return struct.unpack_from(f">{words}I", datagram, offset) if words > 0 else ()
+
+
+def abort_code(datagram: bytes) -> int | None:
+    """The error an ABORT packet carries, None when the body is too short for one."""
+    if len(datagram) < HEADER_SIZE + _WORD.size:
+        return None
+    code: int = _WORD.unpack_from(datagram, HEADER_SIZE)[0]
+    return code
+
+
+def abort_body(code: int) -> bytes:
+    """An ABORT packet's body. Codes beyond 32 bits, which no peer could have sent, are cut."""
+    return _WORD.pack((code + 0x8000_0000) % 0x1_0000_0000 - 0x8000_0000)
+
+
+def split_jumbo(datagram: bytes, flags: int, spare: int) -> Iterator[tuple[int, int, bytes]]:
+    """The packets of a DATA datagram as (flags, spare, body), in sequence.
+
+    A jumbogram cut short yields what is whole; an oversized count of packets stops at what Rx allows.
+    """
+    offset, end = HEADER_SIZE, len(datagram)
+    for _ in range(JUMBO_MAX_PACKETS - 1):
+        if not flags & Flag.JUMBO:
+            break
+        after = offset + JUMBO_BODY + JUMBO_HEADER_SIZE
+        if after > end:
+            return
+        yield flags & ~int(Flag.JUMBO), spare, datagram[offset : offset + JUMBO_BODY]
+        flags, spare = _JUMBO.unpack_from(datagram, offset + JUMBO_BODY)
+        offset = after
+    if not flags & Flag.JUMBO:
+        yield flags, spare, datagram[offset:]
+
+
+def debug_request(datagram: bytes) -> tuple[int, int] | None:
+    """What a DEBUG packet asks: type and index. None when it is too short to ask anything."""
+    if len(datagram) < HEADER_SIZE + _WORDS.size:
+        return None
+    type_, index = _WORDS.unpack_from(datagram, HEADER_SIZE)
+    return type_, index

@@ -1,0 +1,44 @@
+"""One remote address: what all connections with it share."""
+
+from __future__ import annotations
+
+from rx.constants import MAXIMUM_MTU, MINIMUM_MTU, NATURAL_MTU
+from rx.rtt import RoundTrip
+
+Address = tuple[str, int]
+
+
+class Peer:
+    """Round trip, packet size and reachability of one UDP address."""
+
+    __slots__ = (
+        "address",
+        "bytes_received",
+        "bytes_sent",
+        "connections",
+        "maximum_mtu",
+        "mtu",
+        "packets_resent",
+        "packets_sent",
+        "reachable_until",
+        "round_trip",
+    )
+
+    def __init__(self, address: Address, packet_size: int) -> None:
+        self.address = address
+        self.round_trip = RoundTrip()
+        self.mtu = min(NATURAL_MTU, packet_size)
+        self.maximum_mtu = NATURAL_MTU
+        self.reachable_until = float("-inf")
+        self.connections = 0
+        self.packets_sent = 0
+        self.packets_resent = 0
+        self.bytes_sent = 0
+        self.bytes_received = 0
+
+    def announce_mtu(self, maximum: int, natural: int, packet_size: int) -> None:
+        """The peer told what it takes. Absurd values are brought into the range Rx allows, as stock does."""
+        maximum = min(max(maximum, MINIMUM_MTU), MAXIMUM_MTU)
+        natural = min(max(natural, MINIMUM_MTU), MAXIMUM_MTU)
+        self.maximum_mtu = maximum
+        self.mtu = min(maximum, natural, packet_size)

@@ -1,0 +1,363 @@
+"""One call's outgoing half: cut the writer's bytes into packets, keep them until they are acknowledged, notice losses.
+
+Packets `first` to `next - 1` have been sent and not hard-acknowledged. `_bodies`, `_orders` and `_status` describe them in
+parallel: plain sequences, because this is where bulk data spends its time. Every transmission gets an order number; a packet
+is lost when one sent REORDERING transmissions after it has arrived (QUIC's rule, RFC 9002 6.1.1), which finds lost
+retransmissions too. The caller owns the retransmission timer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from rx.constants import HEADER_SIZE, UNKNOWN_PEER_WINDOW, Flag, PacketType
+from rx.packet import pack_header
+from rx.window import CongestionWindow
+from rx.wire import Wire
+
+REORDERING = 3
+"""Transmissions that may overtake a packet before it counts as lost: the duplicate-ack threshold of RFC 5681."""
+
+MAXIMUM_SEQ = 0xFFFF_FFFF
+
+BURSTS = 64
+"""Send times remembered for round-trip samples. A full window in bursts of four; older ones are of no use."""
+
+_UNACKED, _ACKED, _LOST = 0, 1, 2
+_LOW_BIT = bytes(byte & 1 for byte in range(256))
+_ONES = bytes([_ACKED]) * 256
+
+_DATA = int(PacketType.DATA)
+_LAST = int(Flag.LAST_PACKET)
+_REQUEST_ACK = int(Flag.REQUEST_ACK)
+
+
+class Sender:
+    """What one end of a call sends."""
+
+    __slots__ = (
+        "_bodies",
+        "_bursts",
+        "_congestion",
+        "_disordered_until",
+        "_highest_order",
+        "_offset",
+        "_order",
+        "_orders",
+        "_pending",
+        "_recovery_order",
+        "_status",
+        "backoff",
+        "ended",
+        "first",
+        "in_flight",
+        "last",
+        "lost",
+        "next",
+        "pending_size",
+        "resent",
+        "window",
+    )
+
+    def __init__(self, maximum_window: int) -> None:
+        self.first = 1
+        self.next = 1
+        self.last = 0  # sequence number of the last packet once it is cut
+        self.window = min(UNKNOWN_PEER_WINDOW, maximum_window)
+        self.in_flight = 0
+        self.pending_size = 0
+        self.ended = False
+        self.backoff = 1
+        self.resent = 0
+        self._bodies: list[bytes | memoryview] = []
+        self._orders: list[int] = []
+        self._status = bytearray()
+        self._order = 0
+        self._highest_order = 0
+        self._recovery_order = 0
+        self._disordered_until = 0
+        self.lost = 0
+        self._pending: deque[bytes] = deque()
+        self._offset = 0
+        self._bursts: deque[tuple[int, float]] = deque(maxlen=BURSTS)
+        self._congestion = CongestionWindow(maximum_window)
+
+    @property
+    def finished(self) -> bool:
+        """Everything including the last packet is with the peer's application."""
+        return self.last != 0 and self.first > self.last
+
+    @property
+    def outstanding(self) -> bool:
+        """The peer owes us an acknowledgement."""
+        return self.in_flight > 0 or self.lost > 0
+
+    @property
+    def blocked(self) -> bool:
+        """There is something to send and the peer's window does not admit it."""
+        return self.next >= self.first + self.window and (self.pending_size > 0 or (self.ended and not self.last))
+
+    @property
+    def congestion_window(self) -> int:
+        return self._congestion.size
+
+    def queue(self, data: bytes) -> None:
+        """Take bytes to send. They are kept, not copied."""
+        if data:
+            self._pending.append(data)
+            self.pending_size += len(data)
+
+    def transmit(self, now: float, wire: Wire, cid: int, number: int, user_status: int) -> int:
+        """Put on the wire what the windows admit, lost packets first. Returns how many packets that was.
+
+        Until the writer has ended, the last bytes are held back: only full packets leave.
+        """
+        room = self._congestion.size - self.in_flight
+        if room <= 0:
+            return 0
+        sent = self._retransmit(room, wire, cid, number, user_status) if self.lost else 0
+        if (self.pending_size or self.ended) and not self.last:
+            sent += self._transmit_new(room - sent, wire, cid, number, user_status)
+        if sent:
+            self.in_flight += sent
+            self._bursts.append((wire.serial, now))
+        return sent
+
+    def _transmit_new(self, room: int, wire: Wire, cid: int, number: int, user_status: int) -> int:
+        size = wire.peer.mtu - HEADER_SIZE - wire.overhead
+        room = min(room, self.first + self.window - self.next)
+        full = max(0, min(room, (self.pending_size - 1) // size))
+        ends = self.ended and full < room and self.pending_size - full * size <= size
+        count = full + ends
+        if not count or self.next + count > MAXIMUM_SEQ:
+            return 0
+        epoch, security_index, service_id = wire.epoch, wire.security_index, wire.service_id
+        flags = wire.client_flag
+        seq, serial, order = self.next, wire.serial, self._order
+        out = wire.queue()
+        bodies = self._bodies
+        for left in range(count - 1, -1, -1):
+            if left:
+                body = self._cut(size)
+            elif ends:
+                body = self._cut(self.pending_size)
+                self.last = seq
+                flags |= _LAST
+            else:
+                body = self._cut(size)
+                flags |= _REQUEST_ACK
+            bodies.append(body)
+            spare = 0
+            if wire.sealing:
+                spare, body = wire.seal(cid, number, seq, bytes(body))
+            serial += 1
+            out.append(
+                pack_header(
+                    epoch,
+                    cid,
+                    number,
+                    seq,
+                    serial & MAXIMUM_SEQ,
+                    _DATA,
+                    flags,
+                    user_status,
+                    security_index,
+                    spare,
+                    service_id,
+                )
+                + body
+            )
+            seq += 1
+        self._orders.extend(range(order + 1, order + count + 1))
+        self._status += bytes(count)
+        self.next = seq
+        self._order = order + count
+        wire.serial = serial
+        return count
+
+    def _cut(self, size: int) -> bytes | memoryview:
+        """The next `size` pending bytes."""
+        self.pending_size -= size
+        pending, offset = self._pending, self._offset
+        if not pending:
+            return b""
+        head = pending[0]
+        end = offset + size
+        if end < len(head):
+            self._offset = end
+            return memoryview(head)[offset:end]
+        if end == len(head):
+            pending.popleft()
+            self._offset = 0
+            return memoryview(head)[offset:] if offset else head
+        parts = [memoryview(head)[offset:]]
+        size -= len(head) - offset
+        pending.popleft()
+        while size and size >= len(pending[0]):
+            head = pending.popleft()
+            size -= len(head)
+            parts.append(memoryview(head))
+        if size:
+            parts.append(memoryview(pending[0])[:size])
+        self._offset = size
+        return b"".join(parts)
+
+    def _retransmit(self, room: int, wire: Wire, cid: int, number: int, user_status: int) -> int:
+        """Send lost packets again, each asking for an acknowledgement."""
+        status = self._status
+        out = wire.queue()
+        count = 0
+        index = status.find(_LOST)
+        while index >= 0 and count < room:
+            body = self._bodies[index]
+            seq = self.first + index
+            flags = wire.client_flag | _REQUEST_ACK | (_LAST if seq == self.last else 0)
+            spare = 0
+            if wire.sealing:
+                spare, body = wire.seal(cid, number, seq, bytes(body))
+            wire.serial += 1
+            out.append(wire.header(cid, number, seq, _DATA, flags, user_status, spare) + body)
+            self._order += 1
+            self._orders[index] = self._order
+            status[index] = _UNACKED
+            count += 1
+            index = status.find(_LOST, index + 1)
+        self.lost -= count
+        self.resent += count
+        wire.peer.packets_resent += count
+        self._disordered_until = self.next
+        return count
+
+    def acknowledge(self, first: int, acks: bytes) -> int:
+        """The peer has handed everything below `first` to its application, and of what follows has what `acks` says.
+
+        `acks` holds one byte a packet whose low bit says received. Returns how many packets are newly known to be received, or
+        -1 when the acknowledgement is old or speaks of packets never sent.
+        """
+        gone = first - self.first
+        if gone < 0 or first > self.next:
+            return -1
+        newly = self._hard_acknowledge(gone) if gone else 0
+        status = self._status
+        size = min(len(acks), len(status))
+        holes = False
+        if size:
+            received = acks[:size].translate(_LOW_BIT)
+            if received != status[:size]:
+                if received == _ONES[:size]:
+                    newly += self._soft_acknowledge_all(size)
+                else:
+                    newly += self._soft_acknowledge(received)
+            holes = _UNACKED in received
+        if self.in_flight and (holes or self.first <= self._disordered_until) and self._find_losses():
+            return max(newly, 0)
+        if newly:
+            self.backoff = 1
+            self._congestion.acknowledged(newly)
+        return newly
+
+    def _hard_acknowledge(self, gone: int) -> int:
+        status, orders = self._status, self._orders
+        unacked = status.count(_UNACKED, 0, gone)
+        lost = status.count(_LOST, 0, gone)
+        self.in_flight -= unacked
+        self.lost -= lost
+        highest = max(orders[:gone]) if self.first <= self._disordered_until else orders[gone - 1]
+        if highest > self._highest_order:
+            self._highest_order = highest
+        del self._bodies[:gone]
+        del orders[:gone]
+        del status[:gone]
+        self.first += gone
+        return unacked + lost
+
+    def _soft_acknowledge_all(self, size: int) -> int:
+        status, orders = self._status, self._orders
+        unacked = status.count(_UNACKED, 0, size)
+        lost = status.count(_LOST, 0, size)
+        self.in_flight -= unacked
+        self.lost -= lost
+        status[:size] = _ONES[:size]
+        highest = max(orders[:size])
+        if highest > self._highest_order:
+            self._highest_order = highest
+        return unacked + lost
+
+    def _soft_acknowledge(self, received: bytes) -> int:
+        """The plain way: some are missing, or one acknowledged before is now withdrawn."""
+        newly = 0
+        status, orders = self._status, self._orders
+        for index, got in enumerate(received):
+            before = status[index]
+            if got:
+                if before == _ACKED:
+                    continue
+                if before == _LOST:
+                    self.lost -= 1
+                else:
+                    self.in_flight -= 1
+                newly += 1
+                status[index] = _ACKED
+                if orders[index] > self._highest_order:
+                    self._highest_order = orders[index]
+            elif before == _ACKED:
+                status[index] = _UNACKED
+                self.in_flight += 1
+        return newly
+
+    def _find_losses(self) -> bool:
+        """Mark what was overtaken. True when that begins a new round of losses."""
+        status, orders = self._status, self._orders
+        overtaken = self._highest_order - REORDERING
+        outstanding = self.in_flight
+        worst = 0
+        index = status.find(_UNACKED)
+        while index >= 0:
+            if orders[index] <= overtaken:
+                status[index] = _LOST
+                self.in_flight -= 1
+                self.lost += 1
+                worst = max(worst, orders[index])
+            index = status.find(_UNACKED, index + 1)
+        if worst <= self._recovery_order:
+            return False
+        self._recovery_order = self._order
+        self._congestion.lost(outstanding)
+        return True
+
+    def acknowledge_all(self) -> int:
+        """The peer answered, or sent ACKALL: it has everything sent so far."""
+        return self.acknowledge(self.next, b"")
+
+    def timed_out(self) -> None:
+        """Nothing came back in time: take everything unacknowledged for lost and begin with one packet."""
+        self._congestion.timed_out(self.in_flight)
+        lost = self._status.count(_UNACKED)
+        self._status = bytearray(self._status.replace(bytes([_UNACKED]), bytes([_LOST])))
+        self.in_flight -= lost
+        self.lost += lost
+        self._recovery_order = self._order
+        self.backoff *= 2
+
+    def sent_at(self, serial: int) -> float | None:
+        """When the packet with this serial left, if it belongs to a burst still remembered."""
+        bursts = self._bursts
+        while bursts:
+            last_serial, when = bursts[0]
+            if serial <= last_serial:
+                return when
+            bursts.popleft()
+        return None
+
+    def discard(self) -> None:
+        """The call is over: keep nothing."""
+        self._bodies.clear()
+        self._orders.clear()
+        self._status.clear()
+        self._pending.clear()
+        self._bursts.clear()
+        self._offset = self.lost = 0
+        self.in_flight = self.pending_size = 0
+        self.first = self.next
+        self.ended = True
+        self.last = self.last or max(self.next - 1, 1)
