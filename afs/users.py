@@ -41,7 +41,7 @@ class UserList:
 class Authority:
     """Decides whether a caller may administer a server.
 
-    A caller whose identity is established is an administrator when the UserList names it. With `noauth`, so is everybody
+    A caller whose identity is established is an administrator when the UserList names it. With `noauth`, so is everyone
     whose packets come from this machine's own addresses (as they were at the start) or from one of the `noauth_from`
     networks; the kernel lets no packet in from outside that claims one of its own addresses. Others are anonymous.
     """
@@ -70,7 +70,7 @@ class Authority:
         return any(IPv4Address(host) in network for network in self._trusted)
 
     async def user_id(self, names: INames, identity: Identity) -> int:
-        """The caller's protection id; ANONYMOUSID for nobody, and for who is unknown to the protection server."""
+        """The caller's protection id; ANONYMOUSID for nobody, and for a name that is unknown."""
         if identity.kind == "anonymous":
             return ANONYMOUSID
         (found,) = await names.names_to_ids([self._principal(identity).lower().encode()])

@@ -1,0 +1,134 @@
+"""The network side of a client of a cell: one Rx port, connections to servers, and the answers it owes file servers."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import IPv4Address
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+from afs.addresses import own_addresses
+from afs.breaks import Breaks, CallBackProcedures, ClientIdentity
+from afs.errors import VolumeError, to_errno
+from afs.location import Locator
+from afs.rpc.cb import RXAFSCB
+from afs.rpc.fs import RXAFS
+from afs.rpc.vl import VL
+from afs.rpc.volser import AFSVol
+from afs.types import CLIENT_CAPABILITY_ERRORTRANS
+from rx.client import Connection
+from rx.errors import Abort, CallLost
+from rx.server import Server, ServerCall
+from rx.service import Caller
+from rx.transport import RxPort
+
+T = TypeVar("T")
+Address = tuple[str, int]
+
+FILESERVER_PORT = 7000
+DEAD_SECONDS = 50.0
+"""How long a server may be silent in a call, as cache managers have it (afs_conn.c)."""
+
+_NOT_HERE = frozenset({VolumeError.VMOVED, VolumeError.VNOVOL})
+
+
+class Session:
+    """A client's port and connections. `vlservers` are the cell's; `uuid` is random unless given.
+
+    With `unified_errors` it announces that capability, upon which file servers answer unified errors: `on_volume`
+    translates them back to errnos, the bare services do not.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        vlservers: Sequence[Address],
+        *,
+        address: str = "0.0.0.0",
+        port: int = 0,
+        uuid: UUID | None = None,
+        unified_errors: bool = True,
+        fileserver_port: int = FILESERVER_PORT,
+        dead_seconds: float = DEAD_SECONDS,
+    ) -> None:
+        self.uuid = uuid or uuid4()
+        self.breaks = Breaks()
+        self.locator = Locator(lambda: [self.vl(each) for each in vlservers])
+        self._capabilities = CLIENT_CAPABILITY_ERRORTRANS if unified_errors else 0
+        self._fileserver_port = fileserver_port
+        self._dead_seconds = dead_seconds
+        self._port = RxPort(reactor, address=address, port=port)
+        self._connections: dict[tuple[Address, int], Connection] = {}
+
+    def start(self) -> None:
+        """Bind the port and answer RXAFSCB calls on it. Raises CannotListenError."""
+        self._port.start()
+        Server(self._port).add(RXAFSCB, self._procedures)
+
+    async def stop(self) -> None:
+        """Close every connection and the port. Promises that file servers hold are theirs to find void."""
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+        await self._port.stop()
+
+    @property
+    def address(self) -> Address:
+        """Where the client's calls come from, and where breaks arrive."""
+        bound: Address = self._port.address
+        return bound
+
+    def vl(self, server: Address) -> VL:
+        """The volume location service of a server."""
+        return VL.client(self.caller(server, VL.service_id))
+
+    def fs(self, server: Address) -> RXAFS:
+        """The file service of a server."""
+        return RXAFS.client(self.caller(server, RXAFS.service_id))
+
+    def volser(self, server: Address) -> AFSVol:
+        """The volume service of a server."""
+        return AFSVol.client(self.caller(server, AFSVol.service_id))
+
+    def caller(self, server: Address, service_id: int) -> Caller:
+        """The connection to a service, the same one each time."""
+        connection = self._connections.get((server, service_id))
+        if connection is None:
+            connection = self._port.connect(server, service_id=service_id, dead_seconds=self._dead_seconds)
+            self._connections[server, service_id] = connection
+        return connection
+
+    async def on_volume(self, volume_id: int, call: Callable[[RXAFS], Awaitable[T]]) -> T:
+        """Carry out a call on a server of the volume: the next one where one is silent.
+
+        Where a server answers that the volume is not there, the location service is asked once more. Raises Abort with
+        an errno or volume code, or CallLost when no server answers.
+        """
+        try:
+            return await self._on_sites(volume_id, call)
+        except Abort as refusal:
+            if refusal.code not in _NOT_HERE:
+                raise Abort(to_errno(refusal.code), refusal.message) from refusal
+        self.locator.forget(volume_id)
+        try:
+            return await self._on_sites(volume_id, call)
+        except Abort as refusal:
+            raise Abort(to_errno(refusal.code), refusal.message) from refusal
+
+    async def _on_sites(self, volume_id: int, call: Callable[[RXAFS], Awaitable[T]]) -> T:
+        entry = await self.locator.by_id(volume_id)
+        addresses = entry.addresses(volume_id)
+        if not addresses:
+            raise Abort(VolumeError.VNOVOL, f"volume {volume_id} has no site")
+        for address in addresses[:-1]:
+            try:
+                return await call(self.fs((address, self._fileserver_port)))
+            except CallLost:
+                continue
+        return await call(self.fs((addresses[-1], self._fileserver_port)))
+
+    def _procedures(self, call: ServerCall) -> CallBackProcedures:
+        return CallBackProcedures(self._identity(), self.breaks, call.peer)
+
+    def _identity(self) -> ClientIdentity:
+        bound = IPv4Address(self.address[0])
+        addresses = own_addresses() if bound.is_unspecified else [bound]
+        return ClientIdentity(self.uuid, tuple(addresses), self._capabilities)
