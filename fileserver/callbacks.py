@@ -1,7 +1,7 @@
 """Callback promises: which host was promised to be told about which file, and until when.
 
-Pure bookkeeping, told the time. Who a host is and how a message reaches it is `hosts.py` and `breaks.py`; when a promise
-is made or broken is the procedures' business. Numbers are those of OpenAFS's `viced/callback.c`, fileserver.md section 2.
+Pure bookkeeping, told the time. Who a host is and how a message reaches it is `hosts.py` and `breaks.py`; when one is
+made or broken is the procedures' business. Numbers are those of `viced/callback.c`, fileserver.md section 2.
 
 A promise is taken out of the table *while the vnode is locked* and its message sent afterwards: whoever reads the file
 in between gets the new status and a new promise, so a late message costs a fetch and never coherence.

@@ -1,0 +1,159 @@
+"""What every RXAFS procedure starts and ends with: its client, its statistics, its errors as the client reads them."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from twisted.logger import Logger
+
+from afs.errors import VolumeError, translate
+from afs.rpc.fs import RXAFS
+from afs.types import AFSFid
+from fileserver import rights
+from fileserver.callbacks import Kind
+from fileserver.channel import Address
+from fileserver.clients import Client, ServerConnection
+from fileserver.directory import BadName
+from fileserver.hosts import Host
+from fileserver.server import FileServer
+from fileserver.status import Target
+from fileserver.volume.vn import DIRECTORY, Vn
+from fileserver.volume.volume import Volume
+from rx.errors import Abort
+
+RETRIES = 20
+"""How often a call starts over because what it looked up had changed when it got its locks: others got on each time."""
+
+log = Logger()
+
+P = ParamSpec("P")
+R = TypeVar("R")
+B = TypeVar("B", bound="Base")
+
+
+class ServerCall(Protocol):
+    """What is used of a call (rx.server.ServerCall)."""
+
+    user_status: int
+
+    @property
+    def connection(self) -> ServerConnection: ...
+
+    @property
+    def peer(self) -> Address: ...
+
+
+class Base(RXAFS):
+    """One call being served. `user` is there once the preamble is over."""
+
+    user: Client
+
+    def __init__(self, server: FileServer, call: ServerCall) -> None:
+        self.server = server
+        self.call = call
+
+    @property
+    def host(self) -> Host:
+        return self.user.host
+
+    def access(self, volume: Volume, vn: Vn, acl: bytes) -> rights.Access:
+        """What the caller may do with `vn`."""
+        return rights.access(vn.disk, acl, self.user.caller, volume.header.owner)
+
+    @asynccontextmanager
+    async def opened(self, volume: Volume, fid: AFSFid, *, exclusive: bool = False) -> AsyncIterator[Target]:
+        """The vnode, locked, and the caller's rights to it. Raises Abort as Volume.shared and Volume.exclusive do.
+
+        Its directory is looked at, never locked: two vnodes are only ever locked in the order of their numbers.
+        """
+        for _ in range(RETRIES):
+            async with volume.exclusive(fid) if exclusive else _one(volume, fid) as (vn,):
+                target = self.target(volume, vn)
+                if target is not None:
+                    yield target
+                    return
+                parent = vn.disk.parent
+            await volume.warm(parent)
+        raise Abort(VolumeError.VBUSY)
+
+    def target(self, volume: Volume, vn: Vn) -> Target | None:
+        """A locked vnode with its rights, or None when its directory is not in memory."""
+        governor: Vn | None = vn
+        if vn.disk.type != DIRECTORY:
+            governor = volume.peek(vn.disk.parent)
+            if governor is None:
+                return None
+        assert governor is not None
+        acl = governor.disk.acl
+        return Target(volume, vn, (governor.number, governor.disk.uniquifier), acl, self.access(volume, vn, acl))
+
+    def directory(self, volume: Volume, vn: Vn) -> Target:
+        """A locked vnode that must be a directory. Raises Abort(ENOTDIR)."""
+        if vn.disk.type != DIRECTORY:
+            raise Abort(errno.ENOTDIR)
+        acl = vn.disk.acl
+        return Target(volume, vn, (vn.number, vn.disk.uniquifier), acl, self.access(volume, vn, acl))
+
+    def promise(self, volume: Volume, fid: AFSFid, *, bulk: bool = False) -> int:
+        """Promise the caller a callback; for any file of a read-only volume it is the one promise for the volume."""
+        kind = Kind.VOLUME if not volume.writable else Kind.BULK if bulk else Kind.NORMAL
+        return self.server.breaks.promise(self.host, fid, kind)
+
+    def translated(self, code: int) -> int:
+        """The code as this client reads it."""
+        return translate(code) if self.host.error_translation else code
+
+
+def procedure(method: Callable[Concatenate[B, P], Awaitable[R]]) -> Callable[Concatenate[B, P], Coroutine[Any, Any, R]]:
+    """An RPC: count it, find out who calls and that it knows what it must, and translate what it is refused with."""
+    return _served(method, active=True)
+
+
+def passive(method: Callable[Concatenate[B, P], Awaitable[R]]) -> Callable[Concatenate[B, P], Coroutine[Any, Any, R]]:
+    """An RPC that is only a sign of life: a host that makes no others counts as idle."""
+    return _served(method, active=False)
+
+
+def _served(
+    method: Callable[Concatenate[B, P], Awaitable[R]], *, active: bool
+) -> Callable[Concatenate[B, P], Coroutine[Any, Any, R]]:
+    name = method.__name__
+
+    @wraps(method)
+    async def served(self: B, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        server = self.server
+        server.statistics.count(name)
+        self.user = await server.clients.admit(self.call.connection, active=active)
+        try:
+            return await method(self, *args, **kwargs)
+        except Abort as abort:
+            code = self.translated(abort.code)
+            if code == abort.code:
+                raise
+            raise Abort(code, abort.message) from abort
+        except BadName as bad:
+            raise Abort(self.translated(errno.EINVAL), str(bad)) from bad
+        except OSError as problem:
+            raise Abort(self.translated(disk_code(problem)), str(problem)) from problem
+
+    return served
+
+
+def disk_code(problem: OSError) -> int:
+    """What a client is told when the store failed: the file system's own full is VDISKFULL, a bad disk EIO."""
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return VolumeError.VDISKFULL
+    if problem.errno == errno.EFBIG:
+        return errno.EFBIG
+    log.error("the store failed: {problem}", problem=problem)
+    return errno.EIO
+
+
+@asynccontextmanager
+async def _one(volume: Volume, fid: AFSFid) -> AsyncIterator[tuple[Vn]]:
+    async with volume.shared(fid) as vn:
+        yield (vn,)

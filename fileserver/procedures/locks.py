@@ -1,0 +1,75 @@
+"""Advisory locks: SetLock, ExtendLock, ReleaseLock, and their AFS 3.0 forms."""
+
+from __future__ import annotations
+
+from afs.types import AFSFid, AFSVolSync
+from fileserver import locks, rights
+from fileserver.breaks import Broken
+from fileserver.procedures.base import Base, procedure
+from rx.errors import Abort
+
+READ_ONLY = 30
+"""VREADONLY, the same number as EROFS."""
+
+
+class Locks(Base):
+    """See the module."""
+
+    @procedure
+    async def SetLock(self, fid: AFSFid, lock_type: int) -> AFSVolSync:
+        return await self._set(fid, lock_type)
+
+    @procedure
+    async def ExtendLock(self, fid: AFSFid) -> AFSVolSync:
+        return await self._extend(fid)
+
+    @procedure
+    async def ReleaseLock(self, fid: AFSFid) -> AFSVolSync:
+        return await self._release(fid)
+
+    @procedure
+    async def OldSetLock(self, fid: AFSFid, lock_type: int, sync: AFSVolSync) -> None:
+        await self._set(fid, lock_type)
+
+    @procedure
+    async def OldExtendLock(self, fid: AFSFid, sync: AFSVolSync) -> None:
+        await self._extend(fid)
+
+    @procedure
+    async def OldReleaseLock(self, fid: AFSFid, sync: AFSVolSync) -> None:
+        await self._release(fid)
+
+    async def _set(self, fid: AFSFid, number: int) -> AFSVolSync:
+        kind = locks.lock_type(number)
+        async with self.server.registry.use(fid.Volume) as volume:
+            if not volume.writable:
+                # A read lock nobody can break needs no state.
+                if kind is locks.LockType.WRITE:
+                    raise Abort(READ_ONLY)
+                return volume.volsync
+            async with self.opened(volume, fid, exclusive=True) as target:
+                vn = target.vn
+                rights.set_lock(vn.disk, target.access, kind)
+                locks.set_lock(vn.disk, kind, self.server.now())
+                await vn.save()
+            return volume.volsync
+
+    async def _extend(self, fid: AFSFid) -> AFSVolSync:
+        async with self.server.registry.use(fid.Volume) as volume:
+            async with volume.exclusive(fid) as (vn,):
+                locks.extend_lock(vn.disk, self.server.now())
+                await vn.save()
+            return volume.volsync
+
+    async def _release(self, fid: AFSFid) -> AFSVolSync:
+        broken: list[Broken] = []
+        async with self.server.registry.use(fid.Volume) as volume:
+            sync = volume.volsync
+            if not volume.writable:
+                return sync
+            async with volume.exclusive(fid) as (vn,):
+                if locks.release_lock(vn.disk):
+                    broken.append(self.server.breaks.take(fid, self.host))
+                await vn.save()
+        await self.server.breaks.tell(*broken)
+        return sync
