@@ -185,7 +185,7 @@ def _record(declaration: Any, name: str) -> _Part:
         start = end
     if not names:
         raise TypeError("a layout needs a named field")
-    record: Any = namedtuple(name, names)  # noqa: PYI024  the fields are known at run time only
+    record: Any = namedtuple(name, names)  # type: ignore[misc]  # noqa: PYI024  fields known at run time only
     scope["record"], scope["make"] = record, record._make
     plain = start == len(names) and not any(scope[f"join{index}"] for index in range(len(declaration.subcons)))
     made = "make(items)" if plain else f"record({', '.join(joins)})"

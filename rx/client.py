@@ -1,0 +1,101 @@
+"""Client connections whose calls are awaited. `RxPort.connect` makes them; `SomeService.client(connection)` calls
+over them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from rx.call import Call
+from rx.constants import RxCode
+from rx.errors import CallLost
+from rx.peer import Address
+from rx.security.interfaces import ISecurity
+from rx.service import Operation, exchange
+
+if TYPE_CHECKING:
+    from rx.transport import CallConversation, RxPort
+
+
+class Connection:
+    """Four calls at a time to one service of one peer; further ones wait in order.
+
+    `dead_seconds` without a packet from the peer, `idle_seconds` without data, and `hard_seconds` in all end a call
+    in CallLost; None is the engine's default (for hard_seconds: no bound). The time spent waiting for a channel
+    counts to a call's timeout.
+    """
+
+    def __init__(
+        self,
+        port: RxPort,
+        peer: Address,
+        service_id: int,
+        security: ISecurity | None = None,
+        *,
+        dead_seconds: float | None = None,
+        idle_seconds: float | None = None,
+        hard_seconds: float | None = None,
+    ) -> None:
+        chosen = {"dead_seconds": dead_seconds, "idle_seconds": idle_seconds}
+        given = {name: seconds for name, seconds in chosen.items() if seconds is not None}
+        self.peer = peer
+        self._port = port
+        self._hard_seconds = hard_seconds
+        self._engine = port.endpoint.connect(peer, service_id, security, **given)
+        self._waiting: deque[Deferred[Call]] = deque()
+        self._open: set[CallConversation] = set()
+        self._closed = False
+
+    async def call(self, operation: Operation, arguments: tuple[Any, ...], timeout: float | None = None) -> Any:
+        """Carry out one call. Raises Abort or CallLost. Cancelling it, or any error of ours, aborts it on the wire."""
+        seconds = self._hard_seconds if timeout is None else timeout
+        waiting: Deferred[Call] | None = None
+        conversation: CallConversation | None = None
+
+        def expire() -> None:
+            error = CallLost(RxCode.RX_CALL_TIMEOUT, f"{operation.name} took longer than {seconds} s")
+            if conversation is not None:
+                conversation.lose(error)
+            elif waiting is not None:
+                self._waiting.remove(waiting)
+                waiting.errback(error)
+
+        alarm = self._port.reactor.callLater(seconds, expire) if seconds is not None else None
+        try:
+            call = self._free_call()
+            if call is None:
+                waiting = Deferred(self._waiting.remove)
+                self._waiting.append(waiting)
+                call = await waiting
+            conversation = self._port.converse(call, self._channel_freed)
+            self._open.add(conversation)
+            return await exchange(operation, arguments, conversation)
+        finally:
+            if alarm is not None and alarm.active():
+                alarm.cancel()
+            if conversation is not None:
+                conversation.abort(RxCode.RX_USER_ABORT)
+                self._open.discard(conversation)
+
+    def close(self) -> None:
+        """End every call of the connection in CallLost and forget it."""
+        self._closed = True
+        error = CallLost(RxCode.RX_CALL_DEAD, "the connection was closed")
+        while self._waiting:
+            self._waiting.popleft().errback(error)
+        for conversation in list(self._open):
+            conversation.lose(error)
+        self._port.endpoint.close(self._engine)
+        self._port.flush_soon()
+
+    def _free_call(self) -> Call | None:
+        if self._closed:
+            raise CallLost(RxCode.RX_CALL_DEAD, "the connection was closed")
+        return None if self._waiting else self._engine.call(self._port.now())
+
+    def _channel_freed(self) -> None:
+        if self._waiting and (call := self._engine.call(self._port.now())) is not None:
+            self._waiting.popleft().callback(call)

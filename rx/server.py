@@ -1,0 +1,190 @@
+"""A server: services offered on a port, and what becomes of each call to them.
+
+A call whose request is whole and whose procedure never waits runs from packet to reply without a Deferred: its
+coroutine is driven by hand, and handed to Twisted only if it suspends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator
+from time import perf_counter
+from types import coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from rx.connection import Connection
+from rx.constants import RxCode
+from rx.errors import RxError
+from rx.peer import Address
+from rx.quota import Quota
+from rx.service import Procedure, Procedures, Service, answer, read_opcode
+from rx.transport import CallConversation, RxPort
+
+
+class ServerCall:
+    """The call a procedure serves, as its factory gets it."""
+
+    __slots__ = ("_conversation", "_port", "opcode")
+
+    def __init__(self, port: RxPort, conversation: CallConversation, opcode: int) -> None:
+        self._port = port
+        self._conversation = conversation
+        self.opcode = opcode
+
+    @property
+    def peer(self) -> Address:
+        """(address, port) the caller sends from."""
+        return self._conversation.peer
+
+    @property
+    def local(self) -> Address:
+        """(address, port) of ours that it sends to."""
+        return self._port.local(self._conversation.peer)
+
+    @property
+    def connection(self) -> Connection:
+        """The engine's connection: hashable, lives as long as the peer keeps it, knows the caller's `identity`."""
+        return self._conversation.call.connection
+
+    @property
+    def user_status(self) -> int:
+        """The byte that travels in every packet we send (the fileserver sets 1 during StoreData)."""
+        return self._conversation.call.user_status
+
+    @user_status.setter
+    def user_status(self, value: int) -> None:
+        self._conversation.call.user_status = value
+
+
+Factory = Callable[[ServerCall], Service]
+
+
+class Server:
+    """Services on a port. `running` and `running_per_host` bound the procedures that run at a time (`rx.quota`)."""
+
+    _log = Logger()
+
+    def __init__(self, port: RxPort, quota: Quota[Callable[[], None]] | None = None) -> None:
+        self._port = port
+        self._quota: Quota[Callable[[], None]] = quota or Quota()
+        self.services: list[Offered] = []
+
+    def add(self, service: type[Service], factory: Factory, **terms: Any) -> None:
+        """Serve `service` by what `factory` makes for each call. `terms` are those of `Endpoint.offer`:
+        security_indices, check_reach, dead_seconds, idle_seconds.
+        """
+        offered = Offered(service, factory)
+        self.services.append(offered)
+        self._port.offer(service.service_id, lambda conversation: self._accept(offered, conversation), **terms)
+
+    def _accept(self, offered: Offered, conversation: CallConversation) -> None:
+        host = conversation.peer[0]
+
+        def start() -> None:
+            self._start(offered, conversation)
+
+        if not self._quota.enter(host, start):
+            completed = conversation.on_completed
+
+            def withdraw() -> None:
+                self._quota.withdraw(host, start)
+                if completed is not None:
+                    completed()
+
+            conversation.on_completed = withdraw
+
+    def _start(self, offered: Offered, conversation: CallConversation) -> None:
+        self._drive(self._serve(offered, conversation))
+
+    async def _serve(self, offered: Offered, conversation: CallConversation) -> None:
+        """One call from its first bytes to the end of its reply, or its abort. Raises nothing."""
+        procedure: Procedure | None = None
+        started = perf_counter()
+        try:
+            request = await conversation.receive()
+            opcode = read_opcode(request)
+            instance = offered.factory(ServerCall(self._port, conversation, opcode))
+            procedure = offered.procedures(type(instance)).find(opcode)
+            reply = await answer(procedure, instance, request, conversation)
+            if reply:
+                await conversation.send(reply)
+            conversation.finish()
+        except RxError as refusal:
+            self._refuse(offered, procedure, conversation, refusal)
+        except Exception:  # noqa: BLE001  a procedure's defect ends its call, never the server; it is logged in full
+            self._log.failure(
+                "{service}.{name} from {peer} failed",
+                service=offered.service.__name__,
+                name=procedure.operation.name if procedure else "?",
+                peer=conversation.peer,
+            )
+            self._count_error(procedure)
+            conversation.abort(RxCode.RX_USER_ABORT)
+        finally:
+            if procedure is not None:
+                procedure.calls += 1
+                procedure.seconds += perf_counter() - started
+            if (waiting := self._quota.leave(conversation.peer[0])) is not None:
+                self._port.reactor.callLater(0, waiting)
+
+    def _refuse(
+        self, offered: Offered, procedure: Procedure | None, conversation: CallConversation, refusal: RxError
+    ) -> None:
+        self._log.debug(
+            "{service}.{name} from {peer}: {refusal}",
+            service=offered.service.__name__,
+            name=procedure.operation.name if procedure else "?",
+            peer=conversation.peer,
+            refusal=refusal,
+        )
+        self._count_error(procedure)
+        conversation.abort(refusal.code)
+
+    def _count_error(self, procedure: Procedure | None) -> None:
+        if procedure is not None:
+            procedure.errors += 1
+
+    def _drive(self, serving: Coroutine[Any, Any, None]) -> None:
+        try:
+            awaited = serving.send(None)
+        except StopIteration:
+            return
+        Deferred.fromCoroutine(_resumed(serving, awaited))
+
+
+class Offered:
+    """A service as one server offers it."""
+
+    def __init__(self, service: type[Service], factory: Factory) -> None:
+        self.service = service
+        self.factory = factory
+        self._procedures: dict[type, Procedures] = {}
+
+    def procedures(self, implementation: type[Service]) -> Procedures:
+        """The procedures of one of the classes the factory makes, with their counters."""
+        known = self._procedures.get(implementation)
+        if known is None:
+            known = self._procedures[implementation] = Procedures(implementation)
+        return known
+
+    def statistics(self) -> list[Procedure]:
+        """Every procedure called so far, with its counters."""
+        return [each for procedures in self._procedures.values() for each in procedures if each.calls]
+
+
+@coroutine
+def _resumed(serving: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+    """The rest of a coroutine that was driven by hand as far as its first `awaited`."""
+    while True:
+        step: Callable[[Any], Any] = serving.send
+        argument: Any = None
+        try:
+            argument = yield awaited
+        except BaseException as problem:  # noqa: BLE001  passed on, not handled
+            step, argument = serving.throw, problem
+        try:
+            awaited = step(argument)
+        except StopIteration:
+            return

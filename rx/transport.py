@@ -1,0 +1,395 @@
+"""The driver: one UDP socket, one `Endpoint`, and the reactor between them.
+
+A *turn* is: give the engine what came (datagrams or the time), give its events to whoever awaits them, write its
+datagrams, arm one timer. What the application does between turns is flushed by a turn of its own, soon, so that
+several writes leave together.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from errno import EADDRINUSE
+from os import strerror
+from random import Random, SystemRandom
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadWriteDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from rx.call import Call
+from rx.constants import RxCode
+from rx.endpoint import Endpoint
+from rx.errors import CallLost, RxError
+from rx.events import CallArrived, CallCompleted, DataArrived, Writable
+from rx.limits import Limits
+from rx.output import Datagrams
+from rx.peer import Address
+from rx.udp import DatagramPort, UdpSocket
+
+if TYPE_CHECKING:
+    from rx.client import Connection
+    from rx.security.interfaces import ISecurity
+
+RECEIVE_BATCH = 256
+"""Datagrams taken in one turn: some 2 ms of work, so that the reactor's other descriptors are not kept waiting."""
+
+STOP_SECONDS = 5.0
+"""How long `RxPort.stop` lets running calls finish unless told: below the 10 s systemd-minded operators begin to
+wonder at.
+"""
+
+
+class _Reactor(IReactorTime, IReactorFDSet):
+    """What is asked of the reactor."""
+
+
+class CallConversation:
+    """A call of the engine as something to await: the `rx.streams.Conversation` of both ends.
+
+    One reader and one writer may wait at a time. After the call has ended in an error, everything here raises it.
+    """
+
+    __slots__ = ("_port", "_reader", "_writer", "call", "completed", "error", "on_completed", "peer")
+
+    def __init__(self, port: RxPort, call: Call, on_completed: Callable[[], None] | None = None) -> None:
+        self.call = call
+        self.peer: Address = call.connection.peer.address
+        self.completed = False
+        self.error: RxError | None = None
+        self.on_completed = on_completed
+        self._port = port
+        self._reader: Deferred[None] | None = None
+        self._writer: Deferred[None] | None = None
+
+    async def send(self, data: bytes | memoryview) -> None:
+        call = self.call
+        while data:
+            if self.error is not None:
+                raise self.error
+            if call.completed and call.error is None:
+                return  # answered before it was heard to the end: the rest is not wanted
+            if room := call.writable:
+                call.write(bytes(data) if len(data) <= room else bytes(data[:room]))
+                data = memoryview(data)[room:]
+                self._port.flush_soon()
+            else:
+                assert self._writer is None
+                self._writer = Deferred(self._forget_waiters)
+                await self._writer
+
+    def finish(self) -> None:
+        if self.error is not None:
+            raise self.error
+        if not self.call.completed or self.call.error is not None:
+            self.call.end_writing()
+            self._port.flush_soon()
+
+    async def receive(self, size: int = -1) -> bytes:
+        call = self.call
+        while True:
+            if self.error is not None:
+                raise self.error
+            if call.readable or call.error is not None:
+                data = call.read(size)
+                self._port.flush_soon()
+                return data
+            if call.at_end:
+                return b""
+            assert self._reader is None
+            self._reader = Deferred(self._forget_waiters)
+            await self._reader
+
+    def abort(self, code: int) -> None:
+        """End the call with `code`, unless it is over. Whoever waits gets the error the engine reports for it."""
+        if not self.completed:
+            self.call.abort(code)
+            self._port.flush_soon()
+
+    def lose(self, error: RxError, code: int = RxCode.RX_USER_ABORT) -> None:
+        """End the call with `code` on the wire and `error` here."""
+        if not self.completed:
+            self.error = error
+            self.abort(code)
+            self.wake_reader()
+            self.wake_writer()
+
+    def complete(self, error: RxError | None) -> None:
+        """The engine says that the call is over."""
+        self.completed = True
+        self.error = self.error or error
+        self.wake_reader()
+        self.wake_writer()
+        if self.on_completed is not None:
+            self.on_completed()
+
+    def wake_reader(self) -> None:
+        waiter, self._reader = self._reader, None
+        if waiter is not None:
+            waiter.callback(None)
+
+    def wake_writer(self) -> None:
+        waiter, self._writer = self._writer, None
+        if waiter is not None:
+            waiter.callback(None)
+
+    def _forget_waiters(self, cancelled: Deferred[None]) -> None:
+        if self._reader is cancelled:
+            self._reader = None
+        if self._writer is cancelled:
+            self._writer = None
+
+
+@implementer(IReadWriteDescriptor)
+class RxPort:
+    """One UDP port that carries Rx: client and server connections alike.
+
+    `tap` wraps the socket (`rx.udp.DatagramPort`): a pcap writer, a tracer, a fault injector.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: _Reactor,
+        address: str = "0.0.0.0",
+        port: int = 0,
+        *,
+        limits: Limits | None = None,
+        random: Random | None = None,
+        tap: Callable[[DatagramPort], DatagramPort] | None = None,
+    ) -> None:
+        self.reactor = reactor
+        self.endpoint = Endpoint(random or SystemRandom(), limits=limits or Limits())
+        self._bind_to: Address = (address, port)
+        self._tap = tap
+        self._socket: DatagramPort | None = None
+        self._conversations: dict[Call, CallConversation] = {}
+        self._acceptors: dict[int, Callable[[CallConversation], None]] = {}
+        self._refuse_with: int | None = None
+        self._drained: Deferred[None] | None = None
+        self._arrived = 0
+        self._in_turn = False
+        self._unsent: deque[Datagrams] = deque()
+        self._soon: IDelayedCall | None = None
+        self._timer: IDelayedCall | None = None
+        self._timer_deadline = 0.0
+
+    def start(self) -> None:
+        """Bind and begin to receive. Raises CannotListenError, which names the port."""
+        host, number = self._bind_to
+        try:
+            bound: DatagramPort = UdpSocket(self._bind_to, self._report)
+        except OSError as problem:
+            reason = "in use" if problem.errno == EADDRINUSE else strerror(problem.errno or 0)
+            raise CannotListenError(host, number, f"UDP port {number} of {host}: {reason}") from problem
+        self._socket = self._tap(bound) if self._tap is not None else bound
+        self.reactor.addReader(self)
+
+    @property
+    def address(self) -> Address:
+        """(address, port) bound to."""
+        assert self._socket is not None, "the port was not started"
+        return self._socket.address
+
+    def local(self, peer: Address) -> Address:
+        """Which of our addresses `peer` speaks to."""
+        assert self._socket is not None, "the port was not started"
+        return self._socket.local(peer)
+
+    def now(self) -> float:
+        """The engine's time, in seconds."""
+        return self.reactor.seconds()
+
+    def connect(
+        self, peer: Address, service_id: int, security: ISecurity | None = None, **timeouts: float | None
+    ) -> Connection:
+        """A client connection; see `rx.client.Connection`. `dead_seconds`, `idle_seconds`, `hard_seconds` bound its
+        calls.
+        """
+        from rx.client import Connection
+
+        return Connection(self, peer, service_id, security, **timeouts)
+
+    def offer(self, service_id: int, accept: Callable[[CallConversation], None], **terms: Any) -> None:
+        """Have calls to a service given to `accept`; `terms` are those of `Endpoint.offer`."""
+        self.endpoint.offer(service_id, **terms)
+        self._acceptors[service_id] = accept
+
+    def converse(self, call: Call, on_completed: Callable[[], None] | None = None) -> CallConversation:
+        """The conversation of a call we made. `on_completed` is called when the engine has ended it."""
+        conversation = self._conversations[call] = CallConversation(self, call, on_completed)
+        return conversation
+
+    def tranquil(self, code: int = RxCode.RX_RESTARTING) -> None:
+        """From now on refuse every new call with `code`; those that run go on."""
+        self._refuse_with = code
+
+    async def stop(self, deadline_seconds: float = STOP_SECONDS) -> None:
+        """Refuse new calls, let the running ones finish until the deadline, abort the rest, and close the socket."""
+        if self._socket is None:
+            return
+        self.tranquil()
+        if self._arrived:
+            self._drained = Deferred()
+            alarm = self.reactor.callLater(deadline_seconds, self._stop_waiting)
+            await self._drained
+            if alarm.active():
+                alarm.cancel()
+        for conversation in list(self._conversations.values()):
+            conversation.lose(CallLost(RxCode.RX_CALL_DEAD, "the port was stopped"), RxCode.RX_RESTARTING)
+        self._turn()
+        self._close()
+
+    def _stop_waiting(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None:
+            drained.callback(None)
+
+    def _close(self) -> None:
+        self.reactor.removeReader(self)
+        self.reactor.removeWriter(self)
+        for delayed in (self._timer, self._soon):
+            if delayed is not None and delayed.active():
+                delayed.cancel()
+        self._timer = self._soon = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _report(self, what: str, problem: OSError) -> None:
+        self._log.debug("{what} on {bound}: {problem}", what=what, bound=self._bind_to, problem=problem)
+
+    def flush_soon(self) -> None:
+        """The application has done something to a call: take a turn before long."""
+        if not self._in_turn and self._soon is None:
+            self._soon = self.reactor.callLater(0, self._turn_soon)
+
+    def _turn_soon(self) -> None:
+        self._soon = None
+        self._turn()
+
+    def _turn(self) -> None:
+        """Events out, datagrams out, timer armed. Nothing happens when it is called within itself."""
+        if self._in_turn or self._socket is None:
+            return
+        self._in_turn = True
+        try:
+            self._dispatch()
+            self._flush()
+            while self._dispatch():  # sending may have made room
+                self._flush()
+        finally:
+            self._in_turn = False
+        self._arm()
+
+    def _dispatch(self) -> bool:
+        """Give out the engine's events. Whether there were any."""
+        events = self.endpoint.events()
+        for event in events:
+            _ROUTES[type(event)](self, event)
+        return bool(events)
+
+    def _flush(self) -> None:
+        """Write what the engine has to send. While the socket is full the rest waits for `doWrite`."""
+        if not self._unsent:
+            self._unsent.extend(self.endpoint.datagrams_to_send(self.now()))
+            if self._unsent and not self._write():
+                self.reactor.addWriter(self)
+
+    def _write(self) -> bool:
+        """Whether the socket took all there was."""
+        assert self._socket is not None
+        unsent = self._unsent
+        while unsent:
+            address, size, payloads = unsent.popleft()
+            sent = self._socket.send(address, size, payloads)
+            if sent < len(payloads):
+                unsent.appendleft(Datagrams(address, size, payloads[sent:]))
+                return False
+        return True
+
+    def _arm(self) -> None:
+        if self._unsent or self._socket is None:
+            return  # the engine has not been drained; `doWrite` goes on
+        deadline = self.endpoint.next_timeout()
+        if deadline is None:
+            return
+        if self._timer is None:
+            self._timer = self.reactor.callLater(max(0.0, deadline - self.now()), self._timed_out)
+        elif deadline < self._timer_deadline:
+            self._timer.reset(max(0.0, deadline - self.now()))
+        else:
+            return  # fires early, which does no harm, and is armed again then
+        self._timer_deadline = deadline
+
+    def _timed_out(self) -> None:
+        self._timer = None
+        self.endpoint.handle_timeout(self.now())
+        self._turn()
+
+    def fileno(self) -> int:
+        return self._socket.fileno() if self._socket is not None else -1
+
+    def logPrefix(self) -> str:
+        return f"rx {self._bind_to[0]}:{self._bind_to[1]}"
+
+    def doRead(self) -> None:
+        if self._socket is None:
+            return
+        batch = self._socket.receive(RECEIVE_BATCH)
+        if batch:
+            self.endpoint.receive_datagrams(batch, self.now())
+        self._turn()
+
+    def doWrite(self) -> None:
+        if self._socket is not None and self._write():
+            self.reactor.removeWriter(self)
+            self._turn()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor has given up on the socket, or is stopping."""
+        if self._socket is not None:
+            self._close()
+
+    def _call_arrived(self, event: CallArrived) -> None:
+        conversation = CallConversation(self, event.call)
+        if self._refuse_with is not None:
+            event.call.abort(self._refuse_with)
+            return
+        self._conversations[event.call] = conversation
+        self._arrived += 1
+        conversation.on_completed = self._arrived_completed
+        self._acceptors[event.call.connection.service_id](conversation)
+
+    def _arrived_completed(self) -> None:
+        self._arrived -= 1
+        if not self._arrived and self._drained is not None:
+            self._stop_waiting()
+
+    def _data_arrived(self, event: DataArrived) -> None:
+        if conversation := self._conversations.get(event.call):
+            conversation.wake_reader()
+
+    def _writable(self, event: Writable) -> None:
+        if conversation := self._conversations.get(event.call):
+            conversation.wake_writer()
+
+    def _call_completed(self, event: CallCompleted) -> None:
+        if conversation := self._conversations.pop(event.call, None):
+            conversation.complete(event.error)
+
+
+_ROUTES = cast(
+    "dict[type, Callable[[RxPort, Any], None]]",
+    {
+        CallArrived: RxPort._call_arrived,
+        DataArrived: RxPort._data_arrived,
+        Writable: RxPort._writable,
+        CallCompleted: RxPort._call_completed,
+    },
+)

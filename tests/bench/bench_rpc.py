@@ -1,0 +1,171 @@
+"""What an RPC costs on loopback between our own ends: small calls a second, and one stream's MB/s each way.
+
+    python -m tests.bench.bench_rpc [--seconds N] [--profile FILE]
+
+The server is a process of its own, as in life. Null security; nothing else should run.
+"""
+
+import argparse
+import cProfile
+import subprocess
+import sys
+import time
+from collections.abc import Coroutine
+from typing import Annotated, Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import react
+
+from rx.server import Server, ServerCall
+from rx.service import Service, rpc
+from rx.streams import BytesSource, Counted64, Rest, Sink, Source
+from rx.transport import RxPort
+from xdr import Opaque, String, UInt32, UInt64
+
+STREAM_SIZE = 256 << 20
+PIECE = bytes(1 << 16)
+
+
+class Bench(Service, service_id=7):
+    """A small call shaped like VL_GetEntryByNameU (a name in, about a KB out) and two streams."""
+
+    @rpc(1)
+    async def Small(self, name: Annotated[bytes, String(65)]) -> Annotated[bytes, Opaque(2048)]: ...
+
+    @rpc(2)
+    async def Fetch(self, length: UInt64, data: Annotated[Sink, Counted64]) -> UInt32: ...
+
+    @rpc(3)
+    async def Store(self, length: UInt64, data: Annotated[Source, Rest]) -> UInt32: ...
+
+
+class Procedures(Bench):
+    """The server's side."""
+
+    def __init__(self, call: ServerCall) -> None:
+        self.call = call
+
+    async def Small(self, name: bytes) -> bytes:
+        return PIECE[:1044]
+
+    async def Fetch(self, length: int, data: Sink) -> int:
+        data.announce(length)
+        for start in range(0, length, len(PIECE)):
+            await data.write(PIECE[: length - start])
+        return 0
+
+    async def Store(self, length: int, data: Source) -> int:
+        taken = 0
+        while piece := await data.read(1 << 20):
+            taken += len(piece)
+        return taken & 0xFFFF_FFFF
+
+
+class Discard:
+    """A sink that counts."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def announce(self, length: int) -> None: ...
+
+    async def write(self, data: bytes | memoryview, /) -> None:
+        self.taken += len(data)
+
+
+class Zeros:
+    """A source of so many bytes."""
+
+    def __init__(self, length: int) -> None:
+        self.length = self._left = length
+
+    async def read(self, size: int, /) -> bytes:
+        piece = PIECE[: min(size, self._left)]
+        self._left -= len(piece)
+        return piece
+
+
+def serve(profile: str | None) -> None:
+    """Run the server until SIGTERM."""
+    port = RxPort(reactor, "127.0.0.1")  # type: ignore[arg-type]
+    port.start()
+    Server(port).add(Bench, Procedures)
+    print(port.address[1], flush=True)
+    profiler = cProfile.Profile()
+    if profile:
+        profiler.enable()
+    reactor.run()  # type: ignore[attr-defined]
+    if profile:
+        profiler.disable()
+        profiler.dump_stats(profile)
+
+
+async def small_calls(port: RxPort, server: tuple[str, int], callers: int, seconds: float) -> float:
+    """Calls a second by so many callers at a time, four a connection."""
+    connections = [port.connect(server, Bench.service_id) for _ in range((callers + 3) // 4)]
+    count = 0
+    end = time.perf_counter() + seconds
+
+    async def caller(number: int) -> None:
+        nonlocal count
+        bench = Bench.client(connections[number // 4])
+        while time.perf_counter() < end:
+            await bench.Small(b"root.cell.readonly")
+            count += 1
+
+    started = time.perf_counter()
+    await gatherResults([Deferred.fromCoroutine(caller(number)) for number in range(callers)])
+    rate = count / (time.perf_counter() - started)
+    for connection in connections:
+        connection.close()
+    return rate
+
+
+async def streams(port: RxPort, server: tuple[str, int]) -> tuple[float, float]:
+    """MB/s of one fetch and one store."""
+    connection = port.connect(server, Bench.service_id)
+    bench = Bench.client(connection)
+    sink = Discard()
+    started = time.perf_counter()
+    await bench.Fetch(STREAM_SIZE, sink)
+    fetched = sink.taken / (time.perf_counter() - started) / 1e6
+    started = time.perf_counter()
+    stored_bytes = await bench.Store(STREAM_SIZE, Zeros(STREAM_SIZE))
+    stored = stored_bytes / (time.perf_counter() - started) / 1e6
+    connection.close()
+    return fetched, stored
+
+
+async def measure(seconds: float, profile: str | None) -> None:
+    """Print the table."""
+    command = [sys.executable, "-m", "tests.bench.bench_rpc", "--serve"] + (["--profile", profile] if profile else [])
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        server = ("127.0.0.1", int(process.stdout.readline()))
+        port = RxPort(reactor, "127.0.0.1")  # type: ignore[arg-type]
+        port.start()
+        for callers in (1, 16, 64):
+            print(f"{callers:3} callers: {await small_calls(port, server, callers, seconds):8.0f} small calls/s")
+        fetched, stored = await streams(port, server)
+        print(f"one stream: fetch {fetched:6.0f} MB/s, store {stored:6.0f} MB/s")
+        await port.stop()
+        process.terminate()
+
+
+def main() -> None:
+    """Parse the command line and measure, or serve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each round of small calls")
+    parser.add_argument("--profile", metavar="FILE", help="write a cProfile of the server here")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(options.profile)
+        return
+    work: Coroutine[Any, Any, None] = measure(options.seconds, options.profile)
+    react(lambda _: Deferred.fromCoroutine(work))
+
+
+if __name__ == "__main__":
+    main()
