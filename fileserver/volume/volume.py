@@ -291,7 +291,9 @@ class Volume(Automaton):
             await self.files.create_vnode(number, disk, content)
         except BaseException:
             self.adjust(-price)
-            if number and number not in parent.context:
+            if number in parent.context:
+                parent.context[number].removed = True  # its number is free again once the lock is
+            elif number:
                 self._map_free(number)
             raise
         vn.born(disk)
