@@ -145,7 +145,7 @@ class Group:
     def inode_in(self, volume_id: int, vnode: int) -> int:
         """The inode a volume's index names for a vnode; 0 when the record is free or there is no such index."""
         try:
-            index = self.open(special_inode(volume_id, index_of(vnode)))
+            index = self.index(volume_id, vnode)
         except FileNotFoundError:
             return 0
         data = os.pread(index.fd, VNODE.size, record_offset(vnode))
@@ -153,6 +153,10 @@ class Group:
             return 0
         record = VNODE.unpack(data)
         return record.inode_lo | record.inode_hi << 32 if record.word & 7 else 0
+
+    def index(self, volume_id: int, vnode: int) -> Descriptor:
+        """The index of a volume in which a vnode has its record. Raises FileNotFoundError."""
+        return self.open(special_inode(volume_id, index_of(vnode)))
 
     def count(self, inode: int) -> int:
         """How many volumes share the inode, as the link table has it."""

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from errno import EMLINK, ENOSPC
 
 from construct import Int16ul, Struct
-from xdr.layout import fast
 
 from fileserver.store.descriptors import Descriptor
 from fileserver.store.formats import STAMP
+from xdr.layout import fast
 
 MAX_TAGS = 5
 """Columns that fit a 16-bit row: distinct versions of one vnode in a group."""

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from construct import Int32ul, Struct
+
 from xdr.layout import fast
 
 ATTRIBUTE = "user.txafs.namei"
@@ -39,6 +40,9 @@ class Metadata(Protocol):
 
     def unlink(self, path: str) -> None:
         """Remove the file and its values. Raises FileNotFoundError."""
+
+    def assign(self, path: str, parameter: int, tag: int) -> None:
+        """Give an existing file values, as a conversion does."""
 
 
 def pack_values(parameter: int, tag: int) -> tuple[int, int, int]:
@@ -75,6 +79,11 @@ class InodeMetadata:
     def unlink(self, path: str) -> None:
         os.unlink(path)
 
+    def assign(self, path: str, parameter: int, tag: int) -> None:
+        owner, group, mode = pack_values(parameter, tag)
+        os.chown(path, owner, group)
+        os.chmod(path, mode)
+
 
 class AttributeMetadata:
     """namei-user: the values are in one extended attribute."""
@@ -102,6 +111,13 @@ class AttributeMetadata:
     def unlink(self, path: str) -> None:
         os.unlink(path)
 
+    def assign(self, path: str, parameter: int, tag: int) -> None:
+        os.setxattr(path, ATTRIBUTE, pack_attribute(parameter, tag))
+
+    def forget(self, path: str) -> None:
+        """Take the values away from an existing file."""
+        os.removexattr(path, ATTRIBUTE)
+
 
 class SidecarMetadata:
     """namei-user where the file system has no user attributes: the values are the target of a symbolic link."""
@@ -122,6 +138,13 @@ class SidecarMetadata:
 
     def unlink(self, path: str) -> None:
         os.unlink(path)
+        remove_sidecar(path)
+
+    def assign(self, path: str, parameter: int, tag: int) -> None:
+        write_sidecar(path, parameter, tag)
+
+    def forget(self, path: str) -> None:
+        """Take the values away from an existing file."""
         remove_sidecar(path)
 
 
