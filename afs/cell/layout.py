@@ -1,0 +1,91 @@
+"""Where a cell keeps what in its directory, and the configuration files in there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from afs.cells import Cell, ConfigurationError, DatabaseServer, read_configuration, write_configuration
+
+CELL_NAME = "txafs.test"
+CACHE_BLOCKS = 100_000
+"""1 KiB blocks of disk cache that the prepared FUSE client may use."""
+CACHE_FILES = 3000
+"""Files in that cache. The client makes them all before it serves, and left to itself takes ten times as many."""
+DATABASE_NAME = "cell"
+"""The database server's name in CellServDB; stock programs want one."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileserverDirectory:
+    """One fileserver's part of the directory, numbered by the order of the fileservers, so addresses may change."""
+
+    home: Path
+
+    @property
+    def state(self) -> Path:
+        """The fileserver's identity and what it keeps over a restart."""
+        return self.home / "state"
+
+    @property
+    def partition(self) -> Path:
+        """Its one vice partition."""
+        return self.home / "vicepa"
+
+
+class CellDirectory:
+    """The directory of one cell, all paths absolute."""
+
+    def __init__(self, home: Path, server_config: Path | None = None) -> None:
+        self.home = home
+        self.server_config = server_config or home / "server"
+        self.client_config = home / "client"
+        self.database = home / "vldb.sqlite"
+        self.cache = home / "cache"
+        self.mount_point = home / "afs"
+        self.log = home / "log"
+        self.contents_made = home / "contents-made"
+        """Exists once the first volumes are complete; what an administrator changes afterwards stays."""
+
+    def fileserver(self, index: int) -> FileserverDirectory:
+        """The part of fileserver `index`, from 0."""
+        return FileserverDirectory(self.home / f"fileserver-{index + 1}")
+
+    def prepare(self, cell: str, databases: Sequence[IPv4Address], fileserver_count: int) -> None:
+        """Make what is not there and write both configurations, whose addresses may have changed.
+
+        ConfigurationError when the directory belongs to a cell of another name; OSError.
+        """
+        if (self.server_config / "ThisCell").exists():
+            found = read_configuration(self.server_config).this_cell
+            if found != cell:
+                raise ConfigurationError(f"{self.server_config} is of cell {found}, not {cell}")
+        parts = [self.fileserver(index) for index in range(fileserver_count)]
+        for directory in [
+            self.cache,
+            self.mount_point,
+            *(path for part in parts for path in (part.state, part.partition)),
+        ]:
+            directory.mkdir(parents=True, exist_ok=True)
+        servers = tuple(
+            DatabaseServer(address, f"{DATABASE_NAME}{index + 1}") for index, address in enumerate(databases)
+        )
+        for config in (self.server_config, self.client_config):
+            write_configuration(config, Cell(cell, servers, description="txafs"))
+        cacheinfo = f"{self.mount_point}:{self.cache}:{CACHE_BLOCKS}\n"
+        (self.client_config / "cacheinfo").write_text(cacheinfo, encoding="utf-8")
+
+    def commands(self, fileserver: IPv4Address) -> list[str]:
+        """Stock commands to try, each a line that runs as it stands."""
+        config = f"-noauth -config {self.client_config}"
+        return [
+            f"vos listvldb {config}",
+            f"vos listvol {fileserver} {config}",
+            f"vos examine scratch {config}",
+            f"vos create {fileserver} a example {config}",
+            f"afsd.fuse -mountdir {self.mount_point} -confdir {self.client_config} -cachedir {self.cache}"
+            f" -dynroot -fakestat -files {CACHE_FILES}",
+            f"umount {self.mount_point}",
+        ]

@@ -1,0 +1,89 @@
+"""`twistd afs-cell`: its options."""
+
+from __future__ import annotations
+
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from afs.cell.layout import CELL_NAME, CellDirectory
+from afs.cell.service import CellService
+from afs.cells import default_address
+from afs.logs import OPTION as LOG_LEVEL
+
+
+class Options(UsageOptions):
+    """What the command line says."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Runs a cell in DIR: a vlserver and one or more fileservers, with volumes root.afs, root.cell and scratch made "
+        "at the first start and found again later. Prints one line when every service answers, then stock commands to "
+        "try. There is no rxkad yet, so --noauth is always in force: every caller from this machine's own addresses is "
+        "an administrator."
+    )
+    optParameters = [
+        ["directory", "d", ".cell", "Everything the cell keeps: configuration, database, volumes, log.", Path],
+        ["cell", "c", CELL_NAME, "The cell's name; a directory keeps the name it was made with."],
+        ["config", None, None, "The servers' configuration directory.  [default: DIR/server]", Path],
+        LOG_LEVEL,
+    ]
+    optFlags = [["noauth", None, "Already so: see below."]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["address"], self["fileserver"], self["noauth-from"] = [], [], []
+
+    def opt_address(self, address: str) -> None:
+        """Where the vlserver listens, and the fileserver unless --fileserver says otherwise (repeatable).
+        [default: this host's first address that is not loopback]"""
+        self["address"].append(_address(address))
+
+    def opt_fileserver(self, address: str) -> None:
+        """Run a fileserver at this address (repeatable: one each). [default: one, at the vlserver's address]"""
+        self["fileserver"].append(_address(address))
+
+    def opt_noauth_from(self, network: str) -> None:
+        """Callers from this network are administrators too (repeatable)."""
+        try:
+            self["noauth-from"].append(IPv4Network(network, strict=False))
+        except ValueError:
+            raise UsageError(f"--noauth-from: not a network: {network}") from None
+
+    def postOptions(self) -> None:
+        """Settle the defaults."""
+        self["address"] = self["address"] or [default_address()]
+        self["fileserver"] = self["fileserver"] or self["address"][:1]
+        for name in ("address", "fileserver"):
+            if len(set(self[name])) != len(self[name]):
+                raise UsageError(f"--{name}: the same address twice")
+
+
+def makeService(options: Options) -> IService:
+    """The cell, not yet started."""
+    from twisted.internet import reactor
+
+    config, logfile = options["config"], options.parent and options.parent.get("logfile")
+    service: Any = CellService(
+        reactor,
+        CellDirectory(options["directory"].absolute(), config and config.absolute()),
+        cell=options["cell"],
+        addresses=options["address"],
+        fileservers=options["fileserver"],
+        noauth_from=options["noauth-from"],
+        log_level=options["log-level"],
+        log_path=Path(logfile).absolute() if logfile else None,
+    )
+    result: IService = service
+    return result
+
+
+def _address(text: str) -> IPv4Address:
+    try:
+        return IPv4Address(text)
+    except AddressValueError:
+        raise UsageError(f"not an IPv4 address: {text}") from None
