@@ -1,0 +1,78 @@
+"""The vlserver as a Twisted service: a database served as VL on its ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from afs.rpc.vl import VL
+from afs.users import Authority
+from rx.server import Server, ServerCall
+from rx.transport import RxPort
+from vlserver.database import Database
+from vlserver.interfaces import IVLStore
+from vlserver.procedures import Procedures
+from vlserver.procedures.base import Counters
+from vlserver.procedures.privileges import Doorkeeper
+
+log = Logger()
+
+
+class VLServer(Service):
+    """Serves `store` on `ports` from privilegedStartService on; stopping finishes calls, then closes the store."""
+
+    name = "vlserver"
+
+    def __init__(
+        self,
+        store: IVLStore,
+        ports: Sequence[RxPort],
+        authority: Authority,
+        now: Callable[[], float],
+        restricted: bool = False,
+    ) -> None:
+        self.database = Database(store, now)
+        self.ports = ports
+        self._authority = authority
+        self._doorkeeper = Doorkeeper(authority, restricted)
+        self._counters = Counters(int(now()))
+        self._started: list[RxPort] = []
+        for port in ports:
+            Server(port).add(VL, self._procedures)
+
+    def _procedures(self, call: ServerCall) -> Procedures:
+        return Procedures(self.database, self._doorkeeper, self._counters, call)
+
+    def privilegedStartService(self) -> None:
+        """Bind. Raises CannotListenError naming the port, with none of the ports left bound by accident."""
+        super().privilegedStartService()
+        self._start_ports()
+
+    def startService(self) -> None:
+        """Bind what is not bound yet."""
+        super().startService()
+        self._start_ports()
+        self._authority.announce(self.name)
+        for port in self.ports:
+            log.info("serving VL on {address[0]}:{address[1]}", address=port.address)
+
+    def _start_ports(self) -> None:
+        for port in self.ports:
+            if port not in self._started:
+                port.start()
+                self._started.append(port)
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when the running calls have ended and every write is in the database."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        for port in self._started:
+            port.tranquil()
+        while self._started:
+            await self._started.pop().stop()
+        await self.database.store.close()

@@ -1,0 +1,107 @@
+"""twistd afs-vlserver: options and the service they describe."""
+
+from __future__ import annotations
+
+import sys
+import time
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet.error import CannotListenError
+from twisted.python.usage import Options as BaseOptions
+from twisted.python.usage import UsageError
+
+from afs.cells import default_address
+from afs.logs import LEVELS, LoggedService, level_named
+from afs.users import Authority, UserList
+from rx.transport import RxPort
+from vlserver.interfaces import StoreError
+from vlserver.server import VLServer
+from vlserver.store import open_store
+
+DEFAULT_PORT = 7003
+
+
+class Options(BaseOptions):
+    """The command line of afs-vlserver."""
+
+    synopsis = "[options]"
+    longdesc = "An AFS volume location server: says which file servers have a volume."
+
+    optParameters = [
+        ["config", None, "/etc/openafs/server", "OpenAFS server configuration directory (UserList)"],
+        [
+            "database",
+            None,
+            "sqlite:////var/lib/txafs/vldb.sqlite",
+            "where the VLDB is: sqlite:///PATH, sqlite:////ABSOLUTE/PATH or memory:",
+        ],
+        ["port", None, DEFAULT_PORT, "UDP port to serve on", int],
+        ["log-level", None, "info", f"least important level that is logged: {', '.join(LEVELS)}", level_named],
+    ]
+    optFlags = [
+        ["noauth", None, "callers from this machine's own addresses are administrators"],
+        ["restricted-query", None, "only administrators may list entries"],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["address"] = []
+        self["noauth-from"] = []
+
+    def opt_address(self, word: str) -> None:
+        """An IPv4 address to serve on; may be repeated. Default: the first that is not loopback."""
+        self["address"].append(_parsed(IPv4Address, word, "an IPv4 address"))
+
+    def opt_noauth_from(self, word: str) -> None:
+        """With --noauth, also callers from this network (ADDRESS/BITS) are administrators; may be repeated."""
+        self["noauth-from"].append(_parsed(IPv4Network, word, "an IPv4 network"))
+
+    def postOptions(self) -> None:
+        """Options that only mean something together."""
+        if self["noauth-from"] and not self["noauth"]:
+            raise UsageError("--noauth-from means nothing without --noauth")
+        if not 0 <= self["port"] <= 0xFFFF:
+            raise UsageError(f"--port {self['port']}: not a UDP port")
+
+
+def _parsed(kind: Any, word: str, what: str) -> Any:
+    try:
+        return kind(word)
+    except ValueError as problem:
+        raise UsageError(f"{word!r} is not {what}") from problem
+
+
+def makeService(options: Options) -> IService:
+    """The vlserver that the options describe. What prevents it is one line and exit status 1."""
+    from twisted.internet import reactor
+
+    any_reactor: Any = reactor
+    try:
+        users = UserList.read(Path(options["config"]))
+        store = open_store(options["database"], any_reactor, time.time)
+    except (OSError, StoreError) as problem:
+        raise SystemExit(f"afs-vlserver: {problem}") from problem
+    addresses = options["address"] or [default_address()]
+    ports = [RxPort(any_reactor, address=str(address), port=options["port"]) for address in addresses]
+    authority = Authority(users, noauth=bool(options["noauth"]), noauth_from=options["noauth-from"])
+    log_path = options.parent.get("logfile") if options.parent else None
+    service = LoggedService(Path(log_path).absolute() if log_path else None, options["log-level"])
+    server = CommandServer(store, ports, authority, time.time, bool(options["restricted-query"]))
+    server.setServiceParent(service)
+    result: IService = service
+    return result
+
+
+class CommandServer(VLServer):
+    """The vlserver as a command: a port that cannot be bound ends the program with one line."""
+
+    def privilegedStartService(self) -> None:
+        """Bind, or exit with status 1."""
+        try:
+            super().privilegedStartService()
+        except CannotListenError as problem:
+            sys.__stderr__.write(f"afs-vlserver: {problem}\n")  # type: ignore[union-attr]  # sys.stderr is the log by now
+            raise SystemExit(1) from problem
