@@ -83,20 +83,19 @@ class Server:
         host = conversation.peer[0]
 
         def start() -> None:
-            self._start(offered, conversation)
+            self._drive(self._serve(offered, conversation))
 
-        if not self._quota.enter(host, start):
-            completed = conversation.on_completed
+        if self._quota.enter(host, start):
+            start()
+            return
+        completed = conversation.on_completed
 
-            def withdraw() -> None:
-                self._quota.withdraw(host, start)
-                if completed is not None:
-                    completed()
+        def withdraw() -> None:
+            self._quota.withdraw(host, start)
+            if completed is not None:
+                completed()
 
-            conversation.on_completed = withdraw
-
-    def _start(self, offered: Offered, conversation: CallConversation) -> None:
-        self._drive(self._serve(offered, conversation))
+        conversation.on_completed = withdraw
 
     async def _serve(self, offered: Offered, conversation: CallConversation) -> None:
         """One call from its first bytes to the end of its reply, or its abort. Raises nothing."""
