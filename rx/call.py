@@ -1,7 +1,8 @@
 """One call: a sender, a receiver, its timers and its end.
 
-Applications call the methods of the first half between `Endpoint.events()` and `Endpoint.datagrams_to_send(now)`; these only note
-what is wanted. The second half is for the connection. Whatever way a call ends, it ends in `_complete`, and the first outcome wins.
+Applications call the methods of the first half between `Endpoint.events()` and `Endpoint.datagrams_to_send(now)`;
+these only note what is wanted. The second half is for the connection. Whatever way a call ends, it ends in
+`_complete`, and the first outcome wins.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _ABORT = int(PacketType.ABORT)
 _ACK_FLAGS = int(Flag.SLOW_START_OK)
 _PING_FLAGS = int(Flag.SLOW_START_OK | Flag.REQUEST_ACK)
 _REQUEST_ACK = int(Flag.REQUEST_ACK)
+_DUPLICATE = int(AckReason.DUPLICATE)
 _PING = int(AckReason.PING)
 _PING_RESPONSE = int(AckReason.PING_RESPONSE)
 _DELAY = int(AckReason.DELAY)
@@ -183,9 +185,9 @@ class Call:
 
     def receive_data(self, seq: int, serial: int, flags: int, body: bytes, now: float) -> None:
         """One DATA packet (or one packet of a jumbogram), opened already."""
-        usage = self.connection.output.usage
+        output = self.connection.output
         receiver = self.receiver
-        if usage.buffered_bytes > self.connection.output.limits.buffered_bytes and seq != receiver.next:
+        if output.buffered_bytes > output.limits.buffered_bytes and (receiver.size or seq != receiver.next):
             return
         before = receiver.next
         reason = receiver.accept(seq, flags, body)
@@ -194,6 +196,8 @@ class Call:
             return
         if reason:
             self._ack_reason, self._ack_serial = reason, serial
+            if reason == _DUPLICATE:
+                output.statistics.duplicates_read += 1
         elif receiver.unacked >= PACKETS_PER_ACK:
             if not self._ack_reason:
                 self._ack_reason = _IDLE
@@ -226,6 +230,7 @@ class Call:
             sent = sender.sent_at(acked_serial)
             if sent is not None:
                 connection.peer.round_trip.sample(now - sent)
+                connection.output.statistics.note_rtt(now - sent)
         trailers = unpack_trailers(datagram, count)
         if trailers:
             connection.receive_trailers(trailers)
@@ -305,7 +310,7 @@ class Call:
         self.deadlines[_REACH] = inf
         self._announced = True
         self.state = CallState.ACTIVE
-        connection.output.usage.calls_executed += 1
+        connection.output.statistics.calls_executed += 1
         connection.output.events.append(CallArrived(self))
 
     def flush(self, now: float) -> None:
@@ -333,10 +338,14 @@ class Call:
         sender = self.sender
         connection = self.connection
         idle = sender.in_flight == 0
+        resent = sender.resent
         sent = sender.transmit(now, connection.wire, self.wire_cid, self.number, self.user_status)
         if sent:
             self._last_sent = now
             connection.peer.packets_sent += sent
+            if sender.resent != resent:
+                connection.peer.packets_resent += sender.resent - resent
+                connection.output.statistics.data_resent += sender.resent - resent
             if idle:
                 self._arm(_RESEND, now + min(self._retransmit_seconds(), MAXIMUM_SECONDS))
             if sender.last and self.state == CallState.ACTIVE and not connection.is_client:
@@ -351,7 +360,10 @@ class Call:
         self.deadlines[_ACK_TIMER] = inf
         self._last_sent = now
         connection = self.connection
-        flags = _PING_FLAGS if reason == _PING else _ACK_FLAGS
+        flags = _ACK_FLAGS
+        if reason == _PING:
+            flags = _PING_FLAGS
+            connection.output.statistics.pings_sent += 1
         everything = self.state == CallState.DALLY
         body = self.receiver.ack_body(reason, serial, connection.output.ack_trailer(), everything)
         connection.wire.send(self.wire_cid, self.number, _ACK, body, flags, self.user_status)
@@ -485,7 +497,7 @@ class Call:
         receiver = self.receiver
         held = receiver.size + receiver.aside_size
         if held != self._accounted:
-            self.connection.output.usage.buffered_bytes += held - self._accounted
+            self.connection.output.buffered_bytes += held - self._accounted
             self._accounted = held
 
     def _want_flush(self) -> None:

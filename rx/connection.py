@@ -1,10 +1,12 @@
-"""A connection: four channels, their call numbers, and the security handshake. It belongs to an Endpoint, which finds it for each packet."""
+"""A connection: four channels, their call numbers, and the security handshake. It belongs to an Endpoint, which finds
+it for each packet.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rx.call import Call
 from rx.constants import (
@@ -21,7 +23,7 @@ from rx.constants import (
 from rx.errors import Abort, CallLost, RxError
 from rx.output import Output
 from rx.packet import abort_body, abort_code, split_jumbo
-from rx.peer import Peer
+from rx.peer import Address, Peer
 from rx.security.interfaces import Identity, ISecurity
 from rx.timers import (
     CHALLENGE_SECONDS,
@@ -33,8 +35,13 @@ from rx.timers import (
 )
 from rx.wire import Wire
 
+Key = int | tuple[int, Address]
+"""How a connection is found: epoch and cid, and the address too where the epoch does not identify the client alone."""
+
 Fields = tuple[int, int, int, int, int, int, int, int, int, int, int]
-"""A header as unpacked: epoch, cid, call number, seq, serial, type, flags, user status, security index, spare, service id."""
+"""A header as unpacked: epoch, cid, call number, seq, serial, type, flags, user status, security index, spare, service
+id.
+"""
 
 _JUMBO = int(Flag.JUMBO)
 _DATA = int(PacketType.DATA)
@@ -81,7 +88,9 @@ class Quota:
 
 
 class Connection:
-    """Either end of a connection. Hashable by identity and weak-referenceable, so that servers can keep notes about clients."""
+    """Either end of a connection. Hashable by identity and weak-referenceable, so that servers can keep notes about
+    clients.
+    """
 
     __slots__ = (
         "__weakref__",
@@ -226,7 +235,7 @@ class Connection:
         return call if call is not None and call.number == number else None
 
     def _receive_data(self, fields: Fields, datagram: bytes, now: float) -> None:
-        _, cid, number, seq, serial, _, flags, user_status, _, spare, _ = fields
+        _, cid, number, seq, serial, _, flags, user_status, _, _, _ = fields
         call = self._calls[cid & CHANNEL_MASK]
         if call is None or call.number != number:
             call = self._call_for_data(fields, datagram, now)
@@ -294,7 +303,8 @@ class Connection:
         if call is None or call.error is not None:
             self._repeat_abort(fields[1], fields[2])
             return
-        call.receive_ack(fields[4], fields[6], fields[7], datagram, now)
+        if not call.receive_ack(fields[4], fields[6], fields[7], datagram, now):
+            self.output.statistics.spurious_read += 1
 
     def _receive_ackall(self, fields: Fields, datagram: bytes, now: float) -> None:
         call = self._current(fields[1], fields[2])

@@ -125,6 +125,9 @@ EPOCH_ANY_ADDRESS = 0x8000_0000
 """An epoch with this bit set identifies its client alone: the address packets come from is not compared (rx.c)."""
 
 HEADER_SIZE = 28
+PACKET_TYPES = 13
+"""RX_N_PACKET_TYPES: statistics are kept for types 1 to 13."""
+
 NATURAL_MTU = 1444
 """Datagram size, Rx header included, that every peer takes (RX_MAX_PACKET_SIZE of an Ethernet without jumbograms)."""
 

@@ -1,53 +1,239 @@
-"""Answers to packets that belong to no connection: VERSION, and DEBUG as rxdebug asks (protocol page rx.md, section 7)."""
+"""Answers to packets that belong to no connection: VERSION, and DEBUG as rxdebug asks (protocol page rx.md, section 7).
+
+There is no packet pool and there are no server threads here: the packet counts are zero, and "idle threads" are the
+calls that could still be taken.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from math import inf
+from typing import TYPE_CHECKING, Any
 
-from rx.constants import VERSION_SIZE, PacketType
-from rx.output import Datagrams
-from rx.packet import pack_header
-from rx.peer import Address
+from rx.constants import VERSION_SIZE, CallState, DebugType, Flag, PacketType
+from rx.output import Output
+from rx.packet import (
+    DEBUG_CONNECTION,
+    DEBUG_PEER,
+    DEBUG_REQUEST,
+    DEBUG_STATS,
+    RX_STATISTICS,
+    debug_request,
+    pack_header,
+)
+from rx.peer import Address, Peer
 
 if TYPE_CHECKING:
-    from rx.endpoint import Endpoint
+    from rx.connection import Connection, Key
 
 DEFAULT_VERSION = b"txafs"
 
-_KNOWN_TYPES = int(PacketType.VERSION) + 1
+VERSION_LETTER = b"S"
+"""RX_DEBUGI_VERSION: the newest set of features rxdebug knows, all of which are answered here."""
 
+SNAPSHOT_SECONDS = 1.0
+"""rxdebug asks for one entry after the other by index. A list taken once a second makes each a look-up, not a walk."""
 
-class Statistics:
-    """Counters of one endpoint, by packet type where that matters. Index 0 counts types nobody knows."""
+END_OF_CONNECTIONS = 0xFFFF_FFFF
+END_OF_PEERS = b"\xff\xff\xff\xff"
 
-    __slots__ = ("bogus_host", "bogus_packets", "packets_read", "packets_sent", "refused_connections")
+_WORD = 0xFFFF_FFFF
+_SHORT = 0xFFFF
+_BYTE = 0xFF
+_FROM_SERVER = _BYTE ^ Flag.CLIENT_INITIATED
+_PACKETS_IN, _PACKETS_OUT = 1, 2  # rx.h RX_OTHER_*
+_CHECKSUMS, _ATTACH_WAIT = 4, 64  # rx.h RX_CONN_*
+_AUTHENTICATED = 2
+_SERVER_TYPE = 1
 
-    def __init__(self) -> None:
-        self.packets_read = [0] * _KNOWN_TYPES
-        self.packets_sent = [0] * _KNOWN_TYPES
-        self.bogus_packets = 0
-        self.bogus_host = "0.0.0.0"
-        self.refused_connections = 0
-
-    def note_bogus(self, address: Address) -> None:
-        """A datagram too short for a header."""
-        self.bogus_packets += 1
-        self.bogus_host = address[0]
-
-    def note_sent(self, datagrams: Iterable[Datagrams]) -> None:
-        """Count what leaves."""
+# Records of zeros, to be filled in with _replace.
+_STATS = DEBUG_STATS.unpack(bytes(DEBUG_STATS.size))
+_CONNECTION = DEBUG_CONNECTION.unpack(bytes(DEBUG_CONNECTION.size))
+_PEER = DEBUG_PEER.unpack(bytes(DEBUG_PEER.size))
+_RX_STATISTICS = RX_STATISTICS.unpack(bytes(RX_STATISTICS.size))
+_CLOCK = _RX_STATISTICS.total_rtt
 
 
 def answer_version(fields: tuple[int, ...], version: bytes) -> bytes:
     """Our version text, under the question's own header."""
-    epoch, cid, number, seq, serial, type_, flags, user_status, security_index, spare, service_id = fields
-    header = pack_header(
-        epoch, cid, number, seq, serial, type_, flags & 0xFE, user_status, security_index, spare, service_id
+    return _reply_header(fields) + version[: VERSION_SIZE - 1].ljust(VERSION_SIZE, b"\0")
+
+
+def _reply_header(fields: tuple[int, ...]) -> bytes:
+    epoch, cid, number, seq, serial, type_, flags, *rest = fields
+    return pack_header(epoch, cid, number, seq, serial, type_, flags & _FROM_SERVER, *rest)
+
+
+class DebugAnswers:
+    """Answers DEBUG packets about one endpoint's connections, peers and counters."""
+
+    def __init__(
+        self,
+        servers: Mapping[Key, Connection],
+        clients: Mapping[Key, Connection],
+        peers: Mapping[Address, Peer],
+        output: Output,
+    ) -> None:
+        self._servers = servers
+        self._clients = clients
+        self._peers = peers
+        self._limits = output.limits
+        self._statistics = output.statistics
+        self._connection_lists: dict[int, tuple[float, list[tuple[bool, Key]]]] = {}
+        self._peer_list: tuple[float, list[Address]] = (-inf, [])
+
+    def answer(self, fields: tuple[int, ...], datagram: bytes, now: float, server_calls: int) -> bytes | None:
+        """The reply to one DEBUG packet, None when it asks nothing."""
+        request = debug_request(datagram)
+        if request is None:
+            return None
+        type_, index = request
+        if type_ == DebugType.GETSTATS:
+            body = self._stats(server_calls)
+        elif type_ in (DebugType.GETCONN, DebugType.GETALLCONN):
+            body = self._connection(type_, max(index, 0), now)
+        elif type_ == DebugType.RXSTATS:
+            body = self._rx_statistics()
+        elif type_ == DebugType.GETPEER:
+            body = self._peer(max(index, 0), now)
+        else:
+            body = DEBUG_REQUEST.pack(type=int(DebugType.BADTYPE), index=int(DebugType.BADTYPE))
+        return _reply_header(fields) + body
+
+    def _stats(self, server_calls: int) -> bytes:
+        record = _STATS._replace(
+            calls_executed=self._statistics.calls_executed & _WORD,
+            version=VERSION_LETTER,
+            idle_threads=max(0, self._limits.server_calls - server_calls),
+        )
+        return DEBUG_STATS.pack(record)
+
+    def _connection(self, type_: int, index: int, now: float) -> bytes:
+        for is_client, key in self._listed_connections(type_, now)[index:]:
+            connection = (self._clients if is_client else self._servers).get(key)
+            if connection is not None:
+                return DEBUG_CONNECTION.pack(describe_connection(connection))
+        return DEBUG_CONNECTION.pack(_CONNECTION._replace(cid=END_OF_CONNECTIONS))
+
+    def _listed_connections(self, type_: int, now: float) -> list[tuple[bool, Key]]:
+        taken, keys = self._connection_lists.get(type_, (-inf, []))
+        if now >= taken + SNAPSHOT_SECONDS:
+            keys = [
+                (is_client, key)
+                for is_client, table in ((False, self._servers), (True, self._clients))
+                for key, connection in table.items()
+                if type_ == DebugType.GETALLCONN or connection.active
+            ]
+            self._connection_lists[type_] = now, keys
+        return keys
+
+    def _peer(self, index: int, now: float) -> bytes:
+        taken, addresses = self._peer_list
+        if now >= taken + SNAPSHOT_SECONDS:
+            addresses = list(self._peers)
+            self._peer_list = now, addresses
+        for address in addresses[index:]:
+            if address in self._peers:
+                return DEBUG_PEER.pack(describe_peer(self._peers[address]))
+        return DEBUG_PEER.pack(_PEER._replace(host=END_OF_PEERS))
+
+    def _rx_statistics(self) -> bytes:
+        counted = self._statistics
+        read, sent = counted.packets_read, counted.packets_sent
+        record = _RX_STATISTICS._replace(
+            bogus_packets=counted.bogus_packets & _WORD,
+            bogus_host=_host(counted.bogus_host),
+            packets_read=[count & _WORD for count in read[1:]],
+            data_read=max(0, read[PacketType.DATA] - counted.duplicates_read) & _WORD,
+            acks_read=read[PacketType.ACK] & _WORD,
+            duplicates_read=counted.duplicates_read & _WORD,
+            spurious_read=counted.spurious_read & _WORD,
+            packets_sent=[count & _WORD for count in sent[1:]],
+            acks_sent=sent[PacketType.ACK] & _WORD,
+            pings_sent=counted.pings_sent & _WORD,
+            aborts_sent=sent[PacketType.ABORT] & _WORD,
+            busies_sent=sent[PacketType.BUSY] & _WORD,
+            data_sent=max(0, sent[PacketType.DATA] - counted.data_resent) & _WORD,
+            data_resent=counted.data_resent & _WORD,
+            total_rtt=_clock(counted.rtt_total),
+            minimum_rtt=_clock(counted.rtt_minimum if counted.rtt_samples else 0.0),
+            maximum_rtt=_clock(counted.rtt_maximum),
+            rtt_samples=counted.rtt_samples & _WORD,
+            server_connections=len(self._servers),
+            client_connections=len(self._clients),
+            peers=len(self._peers),
+            calls=counted.calls_executed & _WORD,
+            busies=sent[PacketType.BUSY] & _WORD,
+        )
+        return RX_STATISTICS.pack(record)
+
+
+def describe_connection(connection: Connection) -> tuple[object, ...]:
+    """A connection as the record DEBUG_CONNECTION packs."""
+    calls, security, wire = connection.calls, connection.security, connection.wire
+    flags = _CHECKSUMS if wire.sealing else 0
+    if any(call is not None and call.state == CallState.PRECALL for call in calls):
+        flags |= _ATTACH_WAIT
+    record: tuple[object, ...] = _CONNECTION._replace(
+        host=_host(connection.peer.address[0]),
+        port=connection.peer.address[1],
+        cid=connection.cid,
+        epoch=connection.epoch,
+        serial=wire.serial & _WORD,
+        call_numbers=connection.numbers,
+        error=0 if connection.error is None else connection.error.code,
+        flags=flags,
+        type=0 if connection.is_client else _SERVER_TYPE,
+        security_index=wire.security_index,
+        call_states=bytes(CallState.NOTINIT if call is None else call.state for call in calls),
+        call_modes=bytes(0 if call is None else call.mode for call in calls),
+        call_other=bytes(
+            0
+            if call is None
+            else (_PACKETS_IN if call.receiver.size else 0) | (_PACKETS_OUT if call.sender.outstanding else 0)
+            for call in calls
+        ),
+        security=_CONNECTION.security._replace(
+            type=wire.security_index + 1,
+            level=security.level,
+            flags=_AUTHENTICATED if wire.security_index and security.authenticated else 0,
+        ),
+        natural_mtu=connection.peer.mtu,
     )
-    return header + version[: VERSION_SIZE - 1].ljust(VERSION_SIZE, b"\0")
+    return record
 
 
-def answer_debug(endpoint: Endpoint, fields: tuple[int, ...], datagram: bytes) -> bytes | None:
-    """TODO"""
-    return None
+def describe_peer(peer: Peer) -> tuple[object, ...]:
+    """A peer as the record DEBUG_PEER packs."""
+    timeout = _clock(peer.round_trip.retransmit_seconds)
+    record: tuple[object, ...] = _PEER._replace(
+        host=_host(peer.address[0]),
+        port=peer.address[1],
+        interface_mtu=peer.mtu,
+        references=min(peer.connections, _SHORT),
+        rtt=int(peer.round_trip.smoothed * 8000) & _WORD,
+        rtt_deviation=int(peer.round_trip.deviation * 4000) & _WORD,
+        timeout=(timeout.seconds, timeout.microseconds),
+        sent=peer.packets_sent & _WORD,
+        resent=peer.packets_resent & _WORD,
+        natural_mtu=peer.mtu,
+        maximum_mtu=peer.maximum_mtu,
+        maximum_datagram_packets=1,
+        interface_datagram_packets=1,
+        mtu=peer.mtu,
+        datagram_packets=1,
+        bytes_sent=peer.bytes_sent,
+        bytes_received=peer.bytes_received,
+    )
+    return record
+
+
+def _host(address: str) -> bytes:
+    """An IPv4 address as four bytes; zeros for what is none."""
+    parts = address.split(".")
+    return bytes(map(int, parts)) if len(parts) == 4 else bytes(4)
+
+
+def _clock(seconds: float) -> Any:
+    whole = int(seconds)
+    return _CLOCK._replace(seconds=whole & _WORD, microseconds=int((seconds - whole) * 1_000_000))

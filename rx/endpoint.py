@@ -1,8 +1,8 @@
 """The sans-I/O engine: finds the connection of each datagram, owns connections and peers, collects what is to be sent.
 
-The driver's turn is: `receive_datagrams` or `handle_timeout`; then `events()`, each given to whoever waits, who may call methods of
-its Call; then `datagrams_to_send`, and the last two again while they yield anything; then sleep until `next_timeout`. Extra calls
-are harmless. Connectionless packets (VERSION, DEBUG) are answered by `rx/debug.py`.
+The driver's turn is: `receive_datagrams` or `handle_timeout`; then `events()`, each given to whoever waits, who may
+call methods of its Call; then `datagrams_to_send`, and the last two again while they yield anything; then sleep until
+`next_timeout`. Extra calls are harmless. Connectionless packets (VERSION, DEBUG) are answered by `rx/debug.py`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from math import inf
 from random import Random
 from typing import NamedTuple
 
+from rx.connection import Connection, Fields, Key, Patience, Quota
 from rx.constants import CHANNEL_MASK, EPOCH_ANY_ADDRESS, HEADER_SIZE, Flag, PacketType, RxCode
-from rx.connection import Connection, Fields, Patience, Quota
-from rx.debug import DEFAULT_VERSION, Statistics, answer_debug, answer_version
+from rx.debug import DEFAULT_VERSION, DebugAnswers, answer_version
 from rx.events import Event
 from rx.limits import EVICTION_SCAN, Limits
 from rx.output import Datagrams, Output, runs
@@ -35,9 +35,6 @@ CID_MASK = 0xFFFF_FFFF ^ CHANNEL_MASK
 EPOCH_CLEARED_BIT = 0x4000_0000
 """Clients clear this bit of the epoch they choose (rx.c rx_InitHost)."""
 
-Key = int | tuple[int, Address]
-"""How a connection is found: epoch and cid, and the address too where the epoch does not identify the client alone."""
-
 
 class Offer(NamedTuple):
     """A service offered to clients."""
@@ -54,8 +51,8 @@ class Endpoint:
     def __init__(self, random: Random, limits: Limits | None = None, version: bytes = DEFAULT_VERSION) -> None:
         self.limits = limits or Limits()
         self.version = version
-        self.statistics = Statistics()
         self._output = Output(self.limits)
+        self.statistics = self._output.statistics
         self._quota = Quota(self.limits.server_calls, self.limits.server_calls_per_host)
         self._connection_quota = Quota(self.limits.server_connections, self.limits.server_connections_per_host)
         self._offers: dict[int, Offer] = {}
@@ -63,6 +60,7 @@ class Endpoint:
         self._peers: dict[Address, Peer] = {}
         self._servers: dict[Key, Connection] = {}
         self._clients: dict[Key, Connection] = {}
+        self._debug = DebugAnswers(self._servers, self._clients, self._peers, self._output)
         self._epoch = (random.getrandbits(32) | EPOCH_ANY_ADDRESS) & ~EPOCH_CLEARED_BIT
         self._next_cid = random.getrandbits(32) & CID_MASK
         self._now = 0.0
@@ -165,9 +163,8 @@ class Endpoint:
             fields: Fields = unpack_header(datagram)
             epoch, cid, type_ = fields[0], fields[1], fields[5]
             read[type_ if type_ <= _VERSION else 0] += 1
-            key: Key = (epoch << 32 | cid) & ~CHANNEL_MASK
-            if epoch < EPOCH_ANY_ADDRESS:
-                key = (key, address)
+            identity = (epoch << 32 | cid) & ~CHANNEL_MASK
+            key = identity if epoch >= EPOCH_ANY_ADDRESS else (identity, address)
             connection = servers.get(key) if fields[6] & _CLIENT_INITIATED else clients.get(key)
             if connection is not None and type_ != _DEBUG and type_ != _VERSION:
                 if connection.wire.security_index == fields[8]:
@@ -185,8 +182,8 @@ class Endpoint:
         if type_ == _VERSION:
             self._send(address, answer_version(fields, self.version))
         elif type_ == _DEBUG:
-            self._send(address, answer_debug(self, fields, datagram))
-        else:
+            self._send(address, self._debug.answer(fields, datagram, now, self._quota.count))
+        elif type_ <= _VERSION:
             self._receive_new(fields, datagram, address, now)
 
     def _receive_new(self, fields: Fields, datagram: bytes, address: Address, now: float) -> None:
@@ -198,10 +195,9 @@ class Endpoint:
             return
         if fields[5] != _DATA or not fields[2]:
             return  # only data can begin anything; stock keeps a connection for such packets, to no use
-        if not self._connection_quota.take(address[0]):
-            if not self._evict(now) or not self._connection_quota.take(address[0]):
-                self.statistics.refused_connections += 1
-                return
+        if not self._admit(address, now):
+            self.statistics.refused_connections += 1
+            return
         epoch, cid = fields[0], fields[1] & CID_MASK
         connection = self._make(
             address,
@@ -216,6 +212,11 @@ class Endpoint:
         connection.arm(now + self.limits.connection_idle_seconds)
         self._servers[_key(epoch, cid, address)] = connection
         connection.receive(fields, datagram, now)
+
+    def _admit(self, address: Address, now: float) -> bool:
+        """Count one more connection of this host, in place of an idle one if need be. False when that is too many."""
+        quota = self._connection_quota
+        return quota.take(address[0]) or (self._evict(now) and quota.take(address[0]))
 
     def _evict(self, now: float) -> bool:
         """Make room for one connection by forgetting an idle one, the oldest first. False when none is idle enough."""
@@ -255,7 +256,8 @@ class Endpoint:
             return []
         result = runs(output.outbox, self.limits)
         output.outbox.clear()
-        self.statistics.note_sent(result)
+        for run in result:
+            self.statistics.note_sent(run.payloads)
         return result
 
     def next_timeout(self) -> float | None:
@@ -286,7 +288,7 @@ class Endpoint:
     @property
     def calls_executed(self) -> int:
         """Calls handed to the application since the start."""
-        return self._output.usage.calls_executed
+        return self.statistics.calls_executed
 
     @property
     def server_calls(self) -> int:
@@ -296,7 +298,7 @@ class Endpoint:
     @property
     def buffered_bytes(self) -> int:
         """Bytes received and not read."""
-        return self._output.usage.buffered_bytes
+        return self._output.buffered_bytes
 
 
 _DATA = int(PacketType.DATA)

@@ -36,8 +36,8 @@ class Writable:
 class CallCompleted:
     """The call is over: exactly one for every call that was made or had arrived.
 
-    With `error` None a client's call has all of the reply (what was not read yet still can be), a server's call has been
-    answered and the client has the answer. Otherwise nothing more can be read or written.
+    With `error` None a client's call has all of the reply (what was not read yet still can be), a server's call has
+    been answered and the client has the answer. Otherwise nothing more can be read or written.
     """
 
     call: Call

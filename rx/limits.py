@@ -18,13 +18,17 @@ class Limits:
     """From one IP address: a quarter of all, so that one host cannot shut the others out."""
 
     server_calls: int = 8_192
-    """Calls of all clients at a time, arrived or waiting to: more than stock's largest thread pool (16 384 / 2). Over it: BUSY."""
+    """Calls of all clients at a time, arrived or waiting to: more than stock's largest thread pool (16 384 / 2). Over
+    it: BUSY.
+    """
 
     server_calls_per_host: int = 2_048
     """The same from one IP address: a quarter of all."""
 
     buffered_bytes: int = 256 << 20
-    """Received and not yet read, over all calls. Near it windows shrink; over it data packets are dropped, to be sent again."""
+    """Received and not yet read, over all calls. Near it windows shrink; over it data packets are dropped, to be sent
+    again.
+    """
 
     early_packets: int = 16
     """Packets kept of one connection until its client has answered the challenge: one initial window."""
@@ -42,7 +46,9 @@ class Limits:
     """Datagram size advertised to peers as what we take."""
 
     jumbo_packets: int = 1
-    """Packets per jumbogram advertised to peers. 1, as stock: jumbograms travel as IP fragments. We split them all the same."""
+    """Packets per jumbogram advertised to peers. 1, as stock: jumbograms travel as IP fragments. We split them all the
+    same.
+    """
 
     segments: int = 64
     """Datagrams in one run: UDP_MAX_SEGMENTS of Linux before 6.9."""
@@ -54,7 +60,9 @@ class Limits:
     """A server connection unused this long is forgotten, as stock does (rx_idleConnectionTime)."""
 
     eviction_idle_seconds: float = 30.0
-    """At the limit of connections one unused this long makes room. Less, and a delayed duplicate could run a call twice."""
+    """At the limit of connections one unused this long makes room. Less, and a delayed duplicate could run a call
+    twice.
+    """
 
 
 CONGESTION_START = 16

@@ -1,12 +1,11 @@
 """What the engine has to say: events, datagrams, deadlines, and which calls want to be flushed.
 
-Connections and calls write here; the endpoint owns it and drains it. It is the small thing between them that keeps them from
-knowing the endpoint.
+Connections and calls write here; the endpoint owns it and drains it. It is the small thing between them that keeps
+them from knowing the endpoint.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from rx.constants import MAX_ACKS
@@ -14,6 +13,7 @@ from rx.events import Event
 from rx.limits import Limits
 from rx.packet import pack_trailer
 from rx.peer import Address
+from rx.statistics import Statistics
 from rx.timers import Deadlines
 from rx.wire import Outbox
 
@@ -30,18 +30,21 @@ class Datagrams(NamedTuple):
     payloads: list[bytes]
 
 
-@dataclass(slots=True)
-class Usage:
-    """What the limits count."""
-
-    buffered_bytes: int = 0
-    calls_executed: int = 0
-
-
 class Output:
     """The engine's outgoing side, and the counts its limits are about."""
 
-    __slots__ = ("closed_trailer", "deadlines", "events", "idle", "limits", "outbox", "trailer", "unflushed", "usage")
+    __slots__ = (
+        "buffered_bytes",
+        "closed_trailer",
+        "deadlines",
+        "events",
+        "idle",
+        "limits",
+        "outbox",
+        "statistics",
+        "trailer",
+        "unflushed",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -50,7 +53,8 @@ class Output:
         self.deadlines = Deadlines()
         self.unflushed: list[Call] = []
         self.idle: list[Connection] = []
-        self.usage = Usage()
+        self.buffered_bytes = 0  # received over all calls and not read
+        self.statistics = Statistics()
         self.trailer = self._trailer(min(limits.window, MAX_ACKS))
         self.closed_trailer = self._trailer(1)
 
@@ -60,7 +64,7 @@ class Output:
 
     def ack_trailer(self) -> bytes:
         """What acknowledgements end with: our sizes and window, one packet when memory is short."""
-        return self.closed_trailer if self.usage.buffered_bytes > self.limits.buffered_bytes // 2 else self.trailer
+        return self.closed_trailer if self.buffered_bytes > self.limits.buffered_bytes // 2 else self.trailer
 
 
 def runs(outbox: Outbox, limits: Limits) -> list[Datagrams]:

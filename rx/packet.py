@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from construct import Array, Bytes, GreedyBytes, Int8ub, Int16ub, Int32sb, Int32ub, Int64ub, Padding, Struct, this
 
-from rx.constants import CHANNELS, HEADER_SIZE, JUMBO_BODY, JUMBO_HEADER_SIZE, JUMBO_MAX_PACKETS, Flag
+from rx.constants import CHANNELS, HEADER_SIZE, JUMBO_BODY, JUMBO_HEADER_SIZE, JUMBO_MAX_PACKETS, PACKET_TYPES, Flag
+from xdr.layout import Layout, fast
 
 Header = Struct(
     "epoch" / Int32ub,
@@ -124,7 +125,8 @@ DebugPeer = Struct(
     "interface_mtu" / Int16ub,
     "idle_when" / Int32ub,
     "references" / Int16ub,
-    Padding(2),
+    "burst_size" / Int8ub,
+    "burst" / Int8ub,
     "burst_wait" / Array(2, Int32ub),
     "rtt" / Int32ub,  # eighths of a millisecond
     "rtt_deviation" / Int32ub,  # quarters of a millisecond
@@ -145,44 +147,102 @@ DebugPeer = Struct(
     Padding(40),
 )
 
-_HEADER = struct.Struct(">IIIIIBBBBHH")
-_ACK_HEAD = struct.Struct(">HHIIIBB")
-_ACK_TRAILER = struct.Struct(">3xIIII")
-unpack_header = _HEADER.unpack_from
-pack_header = _HEADER.pack
-unpack_ack = _ACK_HEAD.unpack_from
-pack_ack = _ACK_HEAD.pack
-pack_trailer = _ACK_TRAILER.pack
+Clock = Struct("seconds" / Int32ub, "microseconds" / Int32ub)
 
-ACK_HEAD_SIZE = 18
-ACK_ACKS = HEADER_SIZE + ACK_HEAD_SIZE
+RxStatistics = Struct(
+    "packet_requests" / Int32ub,
+    "allocation_failures" / Array(3, Int32ub),  # receive, send, special
+    "socket_greedy" / Int32ub,
+    "bogus_packets" / Int32ub,  # too short for a header
+    "bogus_host" / Bytes(4),
+    "no_packet_on_read" / Int32ub,
+    "no_buffers_on_read" / Int32ub,
+    "selects" / Int32ub,
+    "send_selects" / Int32ub,
+    "packets_read" / Array(PACKET_TYPES, Int32ub),  # by type, from 1
+    "data_read" / Int32ub,
+    "acks_read" / Int32ub,
+    "duplicates_read" / Int32ub,
+    "spurious_read" / Int32ub,
+    "packets_sent" / Array(PACKET_TYPES, Int32ub),
+    "acks_sent" / Int32ub,
+    "pings_sent" / Int32ub,
+    "aborts_sent" / Int32ub,
+    "busies_sent" / Int32ub,
+    "data_sent" / Int32ub,
+    "data_resent" / Int32ub,
+    "data_pushed" / Int32ub,
+    "acked_ignored" / Int32ub,
+    "total_rtt" / Clock,
+    "minimum_rtt" / Clock,
+    "maximum_rtt" / Clock,
+    "rtt_samples" / Int32ub,
+    "server_connections" / Int32ub,
+    "client_connections" / Int32ub,
+    "peers" / Int32ub,
+    "calls" / Int32ub,
+    "free_calls" / Int32ub,
+    "send_failures" / Int32ub,
+    "fatal_errors" / Int32ub,
+    "ignored_dally" / Int32ub,
+    "buffer_failures" / Array(2, Int32ub),
+    "busies" / Int32ub,
+    Padding(16),
+)
+
+HEADER = fast(Header, "Header")
+ACK_HEAD = fast(AckHead, "AckHead")
+ACK_TRAILER = fast(AckTrailer, "AckTrailer")
+JUMBO_HEADER = fast(JumboHeader, "JumboHeader")
+ABORT_BODY = fast(AbortBody, "AbortBody")
+CHALLENGE = fast(Challenge, "Challenge")
+OLD_CHALLENGE = fast(OldChallenge, "OldChallenge")
+RESPONSE_HEAD = fast(ResponseHead, "ResponseHead")
+RESPONSE_PLAIN = fast(ResponsePlain, "ResponsePlain")
+DEBUG_REQUEST = fast(DebugRequest, "DebugRequest")
+DEBUG_STATS = fast(DebugStats, "DebugStats")
+DEBUG_CONNECTION = fast(DebugConnection, "DebugConnection")
+DEBUG_PEER = fast(DebugPeer, "DebugPeer")
+RX_STATISTICS = fast(RxStatistics, "RxStatistics")
+
+
+def _compiled(layout: Layout) -> struct.Struct:
+    """The struct.Struct a layout was derived to: on the hottest paths even the record around the items costs too much."""
+    return layout._struct
+
+
+unpack_header = _compiled(HEADER).unpack_from
+pack_header = _compiled(HEADER).pack
+unpack_ack = _compiled(ACK_HEAD).unpack_from
+pack_ack = _compiled(ACK_HEAD).pack
+pack_trailer = _compiled(ACK_TRAILER).pack
+
+ACK_ACKS = HEADER.size + ACK_HEAD.size
 """Where the acknowledgement bytes begin in an ACK datagram."""
 
-ACK_PADDING = 3
-
-_JUMBO = struct.Struct(">BxH")
-_WORDS = struct.Struct(">II")
-_WORD = struct.Struct(">i")
+_TRAILER_PADDING = 3
 
 
 def unpack_trailers(datagram: bytes, count: int) -> tuple[int, ...]:
-    """The words after an ACK's acknowledgements: maximum MTU, interface MTU, window, jumbogram packets; as many as came."""
-    offset = ACK_ACKS + count + ACK_PADDING
+    """The words after an ACK's acknowledgements: maximum MTU, interface MTU, window, jumbogram packets; as many as
+    came.
+    """
+    offset = ACK_ACKS + count + _TRAILER_PADDING
     words = min((len(datagram) - offset) // 4, 4)
     return struct.unpack_from(f">{words}I", datagram, offset) if words > 0 else ()
 
 
 def abort_code(datagram: bytes) -> int | None:
     """The error an ABORT packet carries, None when the body is too short for one."""
-    if len(datagram) < HEADER_SIZE + _WORD.size:
+    if len(datagram) < HEADER_SIZE + ABORT_BODY.size:
         return None
-    code: int = _WORD.unpack_from(datagram, HEADER_SIZE)[0]
+    code: int = ABORT_BODY.unpack(datagram, HEADER_SIZE).code
     return code
 
 
 def abort_body(code: int) -> bytes:
     """An ABORT packet's body. Codes beyond 32 bits, which no peer could have sent, are cut."""
-    return _WORD.pack((code + 0x8000_0000) % 0x1_0000_0000 - 0x8000_0000)
+    return ABORT_BODY.pack(code=(code + 0x8000_0000) % 0x1_0000_0000 - 0x8000_0000)
 
 
 def split_jumbo(datagram: bytes, flags: int, spare: int) -> Iterator[tuple[int, int, bytes]]:
@@ -198,7 +258,7 @@ def split_jumbo(datagram: bytes, flags: int, spare: int) -> Iterator[tuple[int, 
         if after > end:
             return
         yield flags & ~int(Flag.JUMBO), spare, datagram[offset : offset + JUMBO_BODY]
-        flags, spare = _JUMBO.unpack_from(datagram, offset + JUMBO_BODY)
+        flags, spare = JUMBO_HEADER.unpack(datagram, offset + JUMBO_BODY)
         offset = after
     if not flags & Flag.JUMBO:
         yield flags, spare, datagram[offset:]
@@ -206,7 +266,7 @@ def split_jumbo(datagram: bytes, flags: int, spare: int) -> Iterator[tuple[int, 
 
 def debug_request(datagram: bytes) -> tuple[int, int] | None:
     """What a DEBUG packet asks: type and index. None when it is too short to ask anything."""
-    if len(datagram) < HEADER_SIZE + _WORDS.size:
+    if len(datagram) < HEADER_SIZE + DEBUG_REQUEST.size:
         return None
-    type_, index = _WORDS.unpack_from(datagram, HEADER_SIZE)
+    type_, index = DEBUG_REQUEST.unpack(datagram, HEADER_SIZE)
     return type_, index

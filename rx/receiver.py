@@ -1,7 +1,7 @@
 """One call's incoming half: put packets in order, drop what repeats, and say what to acknowledge and why.
 
-Packets below `first` have been read by the application; those from `first` to `next - 1` wait for it in order. What arrived
-beyond a hole waits aside. The caller owns the delayed-acknowledgement timer.
+Packets below `first` have been read by the application; those from `first` to `next - 1` wait for it in order. What
+arrived beyond a hole waits aside. The caller owns the delayed-acknowledgement timer.
 """
 
 from __future__ import annotations
@@ -161,7 +161,8 @@ class Receiver:
     def ack_body(self, reason: int, serial: int, trailer: bytes, everything_read: bool) -> bytes:
         """The body of an ACK packet, and forget that one was due.
 
-        `everything_read` says that all that is in order counts as read: the call is complete and nothing will be refused.
+        `everything_read` says that all that is in order counts as read: the call is complete and nothing will be
+        refused.
         """
         self.unacked = self.read_unacked = 0
         first = self.next if everything_read else self.first

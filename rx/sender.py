@@ -1,9 +1,9 @@
 """One call's outgoing half: cut the writer's bytes into packets, keep them until they are acknowledged, notice losses.
 
-Packets `first` to `next - 1` have been sent and not hard-acknowledged. `_bodies`, `_orders` and `_status` describe them in
-parallel: plain sequences, because this is where bulk data spends its time. Every transmission gets an order number; a packet
-is lost when one sent REORDERING transmissions after it has arrived (QUIC's rule, RFC 9002 6.1.1), which finds lost
-retransmissions too. The caller owns the retransmission timer.
+Packets `first` to `next - 1` have been sent and not hard-acknowledged. `_bodies`, `_orders` and `_status` describe
+them in parallel: plain sequences, because this is where bulk data spends its time. Every transmission gets an order
+number; a packet is lost when one sent REORDERING transmissions after it has arrived (QUIC's rule, RFC 9002 6.1.1),
+which finds lost retransmissions too. The caller owns the retransmission timer.
 """
 
 from __future__ import annotations
@@ -224,15 +224,14 @@ class Sender:
             index = status.find(_LOST, index + 1)
         self.lost -= count
         self.resent += count
-        wire.peer.packets_resent += count
         self._disordered_until = self.next
         return count
 
     def acknowledge(self, first: int, acks: bytes) -> int:
         """The peer has handed everything below `first` to its application, and of what follows has what `acks` says.
 
-        `acks` holds one byte a packet whose low bit says received. Returns how many packets are newly known to be received, or
-        -1 when the acknowledgement is old or speaks of packets never sent.
+        `acks` holds one byte a packet whose low bit says received. Returns how many packets are newly known to be
+        received, or -1 when the acknowledgement is old or speaks of packets never sent.
         """
         gone = first - self.first
         if gone < 0 or first > self.next:

@@ -1,8 +1,8 @@
 """Every timer of the engine, and the table of deadlines that wakes connections.
 
-A call keeps its deadlines in a plain list indexed by `Timer`; setting one is a list assignment. The heap holds connections, not
-timers: one entry each, pushed only when a deadline falls before the connection's present wake-up. A wake-up that finds nothing
-due just asks for the next.
+A call keeps its deadlines in a plain list indexed by `Timer`; setting one is a list assignment. The heap holds
+connections, not timers: one entry each, pushed only when a deadline falls before the connection's present wake-up. A
+wake-up that finds nothing due just asks for the next.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ SOFT_ACK_SECONDS = 0.100
 """Delay of an acknowledgement that nobody asked for (rx_softAckDelay)."""
 
 PINGS_PER_DEAD_TIME = 6
-"""A peer is declared dead after this many pings went unanswered (rx_SetConnSecondsUntilNatPing's neighbours in rx.c)."""
+"""A peer is declared dead after this many pings went unanswered (rx_SetConnSecondsUntilNatPing's neighbours in rx.c).
+"""
 
 REACH_PING_SECONDS = 2.0
 """Interval of check-reach pings (RX_CHECKREACH_PING ... 2 s)."""

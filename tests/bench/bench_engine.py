@@ -1,7 +1,7 @@
 """What the Rx engine itself costs, no sockets and no services: two endpoints back to back in one process.
 
-`python -m tests.bench.bench_engine [--profile]` prints, as medians of several rounds, microseconds of server engine time per small
-call, of both ends per bulk packet, and of the sender's end per acknowledgement.
+`python -m tests.bench.bench_engine [--profile]` prints, as medians of several rounds, microseconds of server engine
+time per small call, of both ends per bulk packet, and of the sender's end per acknowledgement.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class Bench:
 
 
 def small_calls() -> dict[str, float]:
-    """Sixteen callers, one request packet and one reply packet a call; the final acknowledgement rides in the next batch."""
+    """Sixteen callers, one request packet and one reply packet a call; the final acknowledgement rides in the next
+    batch.
+    """
     bench = Bench()
     connections = [bench.client.connect(SERVER, 1) for _ in range(CALLERS)]
     done = 0

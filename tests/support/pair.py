@@ -1,4 +1,6 @@
-"""Two real endpoints back to back over a simulated network: seeded loss, duplication, reordering, and a clock that jumps."""
+"""Two real endpoints back to back over a simulated network: seeded loss, duplication, reordering, and a clock that
+jumps.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,8 @@ class Network:
 class Pair:
     """A client and a server endpoint, what lies between, and the present time.
 
-    Events go to `on_server` and `on_client`; by default the server answers every call with its own request, and the client
-    collects what each call received in `replies` and how it ended in `outcomes`.
+    Events go to `on_server` and `on_client`; by default the server answers every call with its own request, and the
+    client collects what each call received in `replies` and how it ended in `outcomes`.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class Pair:
 
     def flush(self) -> None:
         """Give events to the applications and datagrams to the network until neither end has any more."""
-        while self._flush_end(self.client, self.on_client, CLIENT) or self._flush_end(self.server, self.on_server, SERVER):
+        while self._flush_end(self.client, self.on_client, CLIENT) or self._flush_end(
+            self.server, self.on_server, SERVER
+        ):
             pass
 
     def _flush_end(self, endpoint: Endpoint, application: Callable[[Event], None], address: Address) -> bool:
