@@ -8,7 +8,7 @@ import os
 from enum import IntEnum
 from typing import Self
 
-from afs.unified import UnifiedError
+from afs.unified import UnifiedError as UnifiedError
 from rx.constants import RxCode, RxgenCode
 
 

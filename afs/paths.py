@@ -99,7 +99,7 @@ class Walker:
         return AFSFid(directory.Volume, *entry)
 
     async def _cross(self, directory: AFSFid, mount_point: MountPoint) -> AFSFid:
-        """The root of the mounted volume; inside a read-only clone that of its clone, unless the mount point forbids."""
+        """The root of the mounted volume; inside a read-only clone that of its clone, unless a mount point forbids."""
         if mount_point.cell:
             raise Abort(errno.ENODEV, f"a mount point of another cell, {mount_point.cell.decode(errors='replace')}")
         here = await self._files.locator.by_id(directory.Volume)
