@@ -1,6 +1,7 @@
 """Error codes: bases, translation, descriptions."""
 
 import errno
+from enum import IntEnum
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -34,7 +35,7 @@ class TableTests(SynchronousTestCase):
 
     def test_bases(self) -> None:
         """Every table of com_err's begins at the base of its name and has no gap."""
-        tables = {
+        tables: dict[str, tuple[type[IntEnum], int]] = {
             "VL": (VLError, 33),
             "U": (UbikError, 38),
             "VOLS": (VolserError, 18),

@@ -1,20 +1,15 @@
 """Rx calls put together again from a packet capture: what was asked, what was answered."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct
+
+from tests.support.pcap import datagrams
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "pcap"
 
 Address = tuple[str, int]
 
-_FILE_HEADER = Struct("<I20x")
-_RECORD = Struct("<4I")
-_MAGIC = 0xA1B2C3D4
-_ETHERNET = 14
-_IPV4 = b"\x08\x00"
-_UDP = 17
 _RX = Struct(">5I4B2H")
 _DATA, _ABORT = 1, 4
 _CLIENT, _LAST, _JUMBO = 1, 4, 32
@@ -52,7 +47,7 @@ class CapturedCall:
 def captured_calls(path: Path) -> list[CapturedCall]:
     """The calls of a capture in the order in which they began."""
     calls: dict[tuple[Address, Address, int, int, int], CapturedCall] = {}
-    for source, target, payload in datagrams(path):
+    for _, source, target, payload in datagrams(path):
         if len(payload) < _RX.size:
             continue
         epoch, cid, number, sequence, _, kind, flags, _, security_index, _, service_id = _RX.unpack_from(payload)
@@ -71,31 +66,6 @@ def captured_calls(path: Path) -> list[CapturedCall]:
     return list(calls.values())
 
 
-def datagrams(path: Path) -> Iterator[tuple[Address, Address, bytes]]:
-    """(source, target, payload) of every UDP datagram over IPv4, fragments put together, in a pcap of an Ethernet."""
-    content = path.read_bytes()
-    (magic,) = _FILE_HEADER.unpack_from(content)
-    assert magic == _MAGIC, f"{path}: not a little-endian pcap with microseconds"
-    position = _FILE_HEADER.size
-    fragments: dict[tuple[bytes, bytes], bytes] = {}
-    while position < len(content):
-        _, _, size, _ = _RECORD.unpack_from(content, position)
-        frame = content[position + _RECORD.size : position + _RECORD.size + size]
-        position += _RECORD.size + size
-        packet = frame[_ETHERNET:]
-        if frame[12:14] != _IPV4 or packet[9] != _UDP:
-            continue
-        header, total = 4 * (packet[0] & 15), int.from_bytes(packet[2:4], "big")
-        where = int.from_bytes(packet[6:8], "big")
-        key = (packet[12:20], packet[4:6])
-        data = fragments.pop(key, b"") + packet[header:total]
-        if where & 0x2000:
-            fragments[key] = data
-            continue
-        source_port, target_port = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:4], "big")
-        yield (_dotted(packet[12:16]), source_port), (_dotted(packet[16:20]), target_port), data[8:]
-
-
 def _split_jumbogram(body: bytes, flags: int) -> list[tuple[bytes, bool]]:
     """(data, whether it is the call's last) of each packet in a datagram."""
     packets = []
@@ -105,7 +75,3 @@ def _split_jumbogram(body: bytes, flags: int) -> list[tuple[bytes, bool]]:
         body = body[_JUMBO_LENGTH + _JUMBO_HEADER :]
     packets.append((body, bool(flags & _LAST)))
     return packets
-
-
-def _dotted(address: bytes) -> str:
-    return ".".join(map(str, address))
