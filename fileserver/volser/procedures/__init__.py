@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from afs.errors import VolserError
 from afs.rpc.volser import AFSVol
@@ -15,6 +14,7 @@ from fileserver.volser.procedures.clones import Clones
 from fileserver.volser.transactions import Transactions
 from fileserver.volume.registry import Registry
 from rx.errors import Abort
+from rx.server import ServerCall
 
 ANYONE = frozenset(
     {
@@ -37,23 +37,16 @@ ANYONE = frozenset(
 """What everybody may ask (a stock server without -restricted_query); all else is for administrators."""
 
 
-class Call(Protocol):
-    """What is needed of an `rx.server.ServerCall`."""
-
-    opcode: int
-    peer: tuple[str, int]
-
-
 @dataclass(slots=True)
 class VolumeServer:
     """What the procedures work on."""
 
     registry: Registry
     transactions: Transactions
-    is_administrator: Callable[[Call], bool]
+    is_administrator: Callable[[ServerCall], bool]
     now: Callable[[], int]
 
-    def procedures(self, call: Call) -> Clones:
+    def procedures(self, call: ServerCall) -> Clones:
         """The procedures for one call. Raises Abort VOLSERBAD_ACCESS where the caller may not make it."""
         operation = AFSVol.operations.get(call.opcode)
         if operation is not None and operation.name not in ANYONE and not self.is_administrator(call):

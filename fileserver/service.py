@@ -1,0 +1,180 @@
+"""The fileserver as a Twisted service: partitions, volumes, RXAFS and AFSVol on their ports, and registration.
+
+Ports are bound and partitions opened at once, so that what prevents it is known at once; calls are served when the
+volumes are
+known and a vlserver has taken our addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+from time import time
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from afs.acl import BuiltinNames
+from afs.errors import VolumeError
+from afs.rpc.fs import RXAFS
+from afs.rpc.vl import VL
+from afs.rpc.volser import AFSVol
+from afs.users import Authority
+from fileserver.breaks import MAINTENANCE_SECONDS
+from fileserver.interfaces import IPartition
+from fileserver.procedures import procedures
+from fileserver.registration import CALL_SECONDS, Registration, own_uuid, write_sysid
+from fileserver.rxchannel import RxChannel
+from fileserver.server import FileServer
+from fileserver.volser.procedures import VolumeServer
+from fileserver.volser.transactions import SWEEP_SECONDS, Transactions
+from fileserver.volume.interfaces import Surroundings
+from fileserver.volume.registry import Registry
+from rx.server import Server, ServerCall
+from rx.transport import RxPort
+
+log = Logger(namespace="fileserver")
+
+FLUSH_SECONDS = 60
+"""How old the dates and counts in the headers on disk may be: what a crash loses of them."""
+
+DRAIN_SECONDS = 5.0
+"""At the end running calls get this long to finish before they are cut off."""
+
+SYSID_NAME = "sysid"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a fileserver is told. Ports may be 0 for any; `advertised` are the addresses registered, by default those
+    bound.
+    """
+
+    state: Path
+    partitions: Sequence[Callable[[], IPartition]]
+    vlservers: Sequence[tuple[str, int]]
+    addresses: Sequence[IPv4Address]
+    port: int = 7000
+    volser_port: int = 7005
+    advertised: Sequence[IPv4Address] = field(default=())
+
+
+class FileserverService(Service):
+    """See the module. After startService `ready` fires when calls are served, or fails with what prevents that.
+
+    `on_failure` is called with that failure; without it whoever waits for `ready` gets it.
+    """
+
+    name = "fileserver"
+
+    ready: Deferred[None]
+
+    def __init__(
+        self,
+        settings: Settings,
+        authority: Authority,
+        reactor: Any,
+        now: Callable[[], float] = time,
+        on_failure: Callable[[Failure], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.registry = Registry(Surroundings(now))
+        self.transactions = Transactions(self.registry, self.registry.surroundings.seconds)
+        self.ports = [RxPort(reactor, str(address), settings.port) for address in settings.addresses]
+        self.volser_ports = [RxPort(reactor, str(address), settings.volser_port) for address in settings.addresses]
+        self._authority = authority
+        self._reactor = reactor
+        self._now = now
+        self._bound: list[RxPort] = []
+        self._partitions: list[IPartition] = []
+        self._loops: list[LoopingCall] = []
+        self._on_failure = on_failure
+
+    def privilegedStartService(self) -> None:
+        """Bind the ports. Raises CannotListenError, which names the one."""
+        super().privilegedStartService()
+        self._bind()
+
+    def startService(self) -> None:
+        """Bind what is not bound, open the partitions, and begin. Raises CannotListenError, OSError, StoreError."""
+        super().startService()
+        self._authority.announce(self.name)
+        self._bind()
+        self._partitions = [open_partition() for open_partition in self.settings.partitions]
+        self.ready = ensureDeferred(self._begin())
+        if self._on_failure is not None:
+            self.ready.addErrback(self._failed, self._on_failure)
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when every call has ended and every volume is closed."""
+        super().stopService()
+        return ensureDeferred(self._end())
+
+    def _bind(self) -> None:
+        for port in (*self.ports, *self.volser_ports):
+            if port not in self._bound:
+                port.start()
+                self._bound.append(port)
+
+    async def _begin(self) -> None:
+        for partition in self._partitions:
+            await self.registry.add_partition(partition)
+            log.info("{name}: {count} volumes", name=partition.name, count=len(self.registry.volumes(partition)))
+        addresses = self.settings.advertised or self.settings.addresses
+        sysid = self.settings.state / SYSID_NAME
+        uuid = own_uuid(sysid, addresses)
+        vlservers = [
+            (f"{host}:{port}", VL.client(self.ports[0].connect((host, port), VL.service_id), timeout=CALL_SECONDS))
+            for host, port in self.settings.vlservers
+        ]
+        await Registration(vlservers, uuid, addresses, self._reactor).register()
+        write_sysid(sysid, uuid, addresses)
+        self._serve(
+            FileServer(self.registry, RxChannel(self.ports[0], uuid), self._authority, BuiltinNames(), self._now)
+        )
+
+    def _serve(self, fileserver: FileServer) -> None:
+        for port in self.ports:
+            Server(port).add(RXAFS, procedures(fileserver))
+            log.info("serving RXAFS on {address[0]}:{address[1]}", address=port.address)
+        volser = VolumeServer(
+            self.registry, self.transactions, self._is_administrator, self.registry.surroundings.seconds
+        )
+        for port in self.volser_ports:
+            Server(port).add(AFSVol, volser.procedures)
+            log.info("serving AFSVol on {address[0]}:{address[1]}", address=port.address)
+        self._repeat(fileserver.maintain, MAINTENANCE_SECONDS)
+        self._repeat(self.transactions.sweep, SWEEP_SECONDS)
+        self._repeat(self.registry.flush, FLUSH_SECONDS)
+
+    def _is_administrator(self, call: ServerCall) -> bool:
+        return self._authority.is_administrator(call.connection.identity, call.peer[0])
+
+    def _repeat(self, act: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> None:
+        loop = LoopingCall(lambda: ensureDeferred(act()))
+        loop.clock = self._reactor
+        loop.start(seconds, now=False).addErrback(lambda failure: log.failure("{act} failed", failure, act=act))
+        self._loops.append(loop)
+
+    def _failed(self, failure: Failure, on_failure: Callable[[Failure], None]) -> None:
+        if not failure.check(CancelledError):
+            log.failure("the fileserver cannot begin", failure)
+            on_failure(failure)
+
+    async def _end(self) -> None:
+        for port in self._bound:
+            port.tranquil(VolumeError.VRESTARTING)
+        self.ready.cancel()
+        for loop in self._loops:
+            if loop.running:
+                loop.stop()
+        await gatherResults([ensureDeferred(port.stop(DRAIN_SECONDS)) for port in self._bound])
+        await self.transactions.close()
+        await self.registry.shutdown()
+        log.info("every volume is closed")
