@@ -164,13 +164,14 @@ def world_writable(dump: bytes) -> bytes:
 
 
 class StockCell:
-    """All of a stock cell on node fs1, with a volume `scratch` that everybody may write."""
+    """All of a stock cell on node fs1. `volumes` are made so that everybody may write them."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, volumes: Sequence[str] = ("scratch",)) -> None:
         self.node = add_node(network, "fs1", key=os.urandom(32))
         self.database = start_database(self.node)
         self.fileserver = start_fileserver(self.node)
-        self.create_world_writable("scratch")
+        for name in volumes:
+            self.create_world_writable(name)
 
     def vos(self, *words: str, stdin: str = "") -> Result:
         """Stock vos -localauth on the server's node."""

@@ -1,0 +1,98 @@
+"""Our servers in a node: the whole cell as `afs-cell`, or vlserver and fileserver as programs of their own."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.interop.namespaces import CHECKOUT, Daemon, Network, Node, NodeFailed, Result, wait_for
+from tests.interop.stock import CELL, add_node, address_of
+
+TWISTD = Path(sys.executable).with_name("twistd")
+START_SECONDS = 60.0
+"""From the start of Python to serving, on a machine that does much else."""
+
+
+def start_plugin(node: Node, plugin: str, *options: str, log: str | None = None) -> Daemon:
+    """Start one of our plugins in a node. Its output is the daemon's log."""
+    command = [str(TWISTD), "--nodaemon", "--pidfile=", plugin, *options]
+    return node.start(log or plugin, command, {"PYTHONPATH": str(CHECKOUT)})
+
+
+@dataclass
+class OurCell:
+    """`afs-cell` on node fs1, as a user would run it; its directory is in the node's home."""
+
+    network: Network
+
+    def __post_init__(self) -> None:
+        self.node = add_node(self.network, "fs1")
+        self.directory = self.node.home / "cell"
+        self.config = self.directory / "server"
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait for the line that says it is ready."""
+        self.daemon = start_plugin(self.node, "afs-cell", "--directory", str(self.directory), "--cell", CELL)
+        before = self.daemon.log.stat().st_size
+        wait_for("afs-cell to be ready", lambda: self._ready(before), START_SECONDS)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        return self.daemon.stop(signal.SIGTERM)
+
+    def vos(self, *words: str, stdin: str = "") -> Result:
+        """Stock vos -noauth on the server's node, which makes it an administrator."""
+        return self.node.run_now("vos", *words, "-noauth", "-config", str(self.config), stdin=stdin)
+
+    def output(self) -> str:
+        """What afs-cell printed so far."""
+        return self.daemon.log.read_text(errors="replace")
+
+    def _ready(self, start: int) -> bool:
+        if not self.daemon.running():
+            log = self.directory / "log"
+            raise NodeFailed(f"afs-cell ended: {self.output()}\n{log.read_text()[-3000:] if log.exists() else ''}")
+        return f"cell {CELL} ready:" in self.output()[start:]
+
+
+class OurServers:
+    """vlserver and fileserver as two processes on node fs1, with namei partitions at /vicepa."""
+
+    def __init__(self, network: Network) -> None:
+        self.node = add_node(network, "fs1")
+        self.vlserver = self.start_vlserver()
+        self.fileserver = self.start_fileserver()
+
+    def start_vlserver(self) -> Daemon:
+        """Start the vlserver and wait until it answers."""
+        options = ["--noauth", "--address", self.node.address, "--database", f"sqlite:///{self.node.home}/vldb.sqlite"]
+        daemon = start_plugin(self.node, "afs-vlserver", *options)
+        wait_for("our vlserver to answer", lambda: self._answers(daemon, "listvldb"), START_SECONDS)
+        return daemon
+
+    def start_fileserver(self) -> Daemon:
+        """Start the fileserver and wait until its volume server answers and it is registered."""
+        state = self.node.home / "state"
+        options = ["--noauth", "--address", self.node.address, "--state", str(state), "--partition", "/vicepa"]
+        daemon = start_plugin(self.node, "afs-fileserver", *options)
+        wait_for(
+            "our fileserver to answer", lambda: self._answers(daemon, "partinfo", address_of("fs1")), START_SECONDS
+        )
+        wait_for(
+            "our fileserver to register",
+            lambda: address_of("fs1") in self.vos("listaddrs", "-noresolve").out,
+            START_SECONDS,
+        )
+        return daemon
+
+    def vos(self, *words: str, stdin: str = "") -> Result:
+        """Stock vos -noauth on the servers' node."""
+        return self.node.run_now("vos", *words, "-noauth", stdin=stdin)
+
+    def _answers(self, daemon: Daemon, *words: str) -> bool:
+        if not daemon.running():
+            raise NodeFailed(f"{daemon.name} ended: {daemon.tail()}")
+        return self.vos(*words).status == 0

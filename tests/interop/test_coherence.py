@@ -1,0 +1,54 @@
+"""Two stock FUSE clients of one cell see each other's work at once: callback promises are kept."""
+
+from __future__ import annotations
+
+from tests.interop.case import InteropTest, program
+from tests.interop.ours import OurCell
+from tests.interop.stock import FuseClient
+from tests.support.budget import budget
+
+VISIBLE_SECONDS = 1.0
+"""From the end of a write in one client until the other reads it."""
+
+
+class CoherenceTests(InteropTest):
+    """Client A is on node ca, B on cb."""
+
+    async def test_both_ways(self) -> None:
+        """What one client wrote the other reads within a second, each way, though it had the old content cached."""
+        network = self.new_network()
+        OurCell(network)
+        a, b = self.mounted(network, "ca"), self.mounted(network, "cb")
+        for turn in range(budget("interop.coherence", full=200, least=10).count):
+            for writer, reader in ((a, b), (b, a)):
+                content = f"turn {turn} of {writer.node.name}"
+                await self._write(writer, content)
+                await self._see(reader, content)
+
+    async def test_directories(self) -> None:
+        """A name that one client makes, renames or removes is there, moved or gone in the other."""
+        network = self.new_network()
+        OurCell(network)
+        a, b = self.mounted(network, "ca"), self.mounted(network, "cb")
+        place = a.volume("scratch")
+        await b.node.run("ls", place)
+        steps = [
+            ("mkdir d && touch d/one", "ls d", "one\n"),
+            ("mv d/one d/two", "ls d", "two\n"),
+            ("ln d/two d/three", "ls d", "three\ntwo\n"),
+            ("rm d/two", "ls d", "three\n"),
+            ("mv d e", "ls -d d e 2>/dev/null; true", "e\n"),
+            ("rm -r e", "ls", ""),
+        ]
+        for change, look, expected in steps:
+            (await a.node.run("sh", "-c", f"cd {place} && {change}")).check()
+            seen = (await b.node.run("sh", "-c", f"cd {place} && {look}")).check()
+            self.assertEqual(seen.out, expected, f"after {change}")
+
+    async def _write(self, client: FuseClient, content: str) -> None:
+        file = f"{client.volume('scratch')}/shared"
+        (await client.node.run("sh", "-c", f"printf '%s' '{content}' > {file}")).check()
+
+    async def _see(self, client: FuseClient, content: str) -> None:
+        file = f"{client.volume('scratch')}/shared"
+        (await client.node.run(*program("watch"), file, content, str(VISIBLE_SECONDS))).check()
