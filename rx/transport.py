@@ -242,7 +242,7 @@ class RxPort:
                 alarm.cancel()
         for conversation in list(self._conversations.values()):
             conversation.lose(CallLost(RxCode.RX_CALL_DEAD, "the port was stopped"), RxCode.RX_RESTARTING)
-        self._turn()
+        self._flush()
         self._close()
 
     def _stop_waiting(self) -> None:
@@ -296,7 +296,7 @@ class RxPort:
 
     def _flush(self) -> None:
         """Write what the engine has to send. While the socket is full the rest waits for `doWrite`."""
-        if not self._unsent:
+        if self._socket is not None and not self._unsent:
             self._unsent.extend(self.endpoint.datagrams_to_send(self.now()))
             if self._unsent and not self._write():
                 self.reactor.addWriter(self)

@@ -2,7 +2,7 @@
 
 It understands what fixed layouts are made of (integers, Bytes, Array, Const, Padding, nested Struct) in one byte
 order, and raises TypeError at import for anything else. construct stays the declaration;
-`tests.xdr.support.EqualToConstruct` shows both equal.
+`tests.xdr.layouts` shows both equal.
 """
 
 from __future__ import annotations
