@@ -1,9 +1,4 @@
-"""How this server talks to a cache manager: what it may say, and the same over Rx.
-
-Calls leave through the socket that serves RXAFS, to the very address and port the client calls from: that is the one
-path known to pass its NAT or firewall, and FUSE clients have no fixed port. Security is null, as every cache manager
-expects.
-"""
+"""What this server may say to a cache manager; over Rx it is `rxchannel.py`, in tests a record of what was said."""
 
 from __future__ import annotations
 
@@ -12,30 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 from uuid import UUID
 
-from afs.rpc.cb import RXAFSCB
-from afs.types import CALLBACK_VERSION, CB_DROPPED, NIL_UUID, AFSCallBack, AFSFid, interfaceAddr
 from fileserver.callbacks import Fid
-from rx.client import Connection
-from rx.constants import RxgenCode
-from rx.errors import Abort
-from rx.transport import RxPort
 
 Address: TypeAlias = tuple[str, int]
 """(IPv4 address, UDP port)."""
-
-IDENTIFY_SECONDS = 50
-"""Silence after which a client that is asked who it is counts as dead (`viced/host.c`)."""
-
-BREAK_SECONDS = 4
-"""The same for a broken promise: somebody's store is waiting for it."""
-
-PROBE_SECONDS = 2
-"""The same for an address that may have been left behind."""
-
-HARD_SECONDS = 120
-"""AFS_HARDDEADTIME: no call to a client lasts longer, however lively it acknowledges."""
-
-CALLBACK_SERVICE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,73 +43,3 @@ class CallbackChannel(Protocol):
 
     def close(self, address: Address) -> None:
         """Nothing more will be said to this address."""
-
-
-class RxChannel:
-    """CallbackChannel over an RxPort; `server_uuid` is this fileserver's."""
-
-    def __init__(self, port: RxPort, server_uuid: UUID) -> None:
-        self._port = port
-        self._server_uuid = server_uuid
-        self._connections: dict[tuple[Address, int], Connection] = {}
-
-    async def introduce(self, address: Address) -> Introduction:
-        client = self._client(address, IDENTIFY_SECONDS)
-        capabilities: tuple[int, ...] = ()
-        try:
-            interfaces, capabilities = await client.TellMeAboutYourself()
-        except Abort as abort:
-            if abort.code != RxgenCode.RXGEN_OPCODE:
-                raise
-            try:
-                interfaces = await client.WhoAreYou()
-            except Abort as second:
-                if second.code != RxgenCode.RXGEN_OPCODE:
-                    raise
-                return Introduction()
-        return introduction(interfaces, capabilities)
-
-    async def reset(self, address: Address, *, has_uuid: bool) -> None:
-        client = self._client(address, IDENTIFY_SECONDS)
-        if has_uuid:
-            await client.InitCallBackState3(self._server_uuid)
-        else:
-            await client.InitCallBackState()
-
-    async def tell(self, address: Address, fids: Sequence[Fid], *, dropped: bool = False) -> None:
-        client = self._client(address, BREAK_SECONDS)
-        records = (AFSCallBack(CALLBACK_VERSION, 0, CB_DROPPED),) * len(fids) if dropped else ()
-        await client.CallBack(tuple(AFSFid(*fid) for fid in fids), records)
-
-    async def probe(self, address: Address, uuid: UUID | None) -> None:
-        client = self._client(address, PROBE_SECONDS)
-        if uuid is None:
-            await client.Probe()
-        else:
-            await client.ProbeUuid(uuid)
-
-    def close(self, address: Address) -> None:
-        for seconds in (IDENTIFY_SECONDS, BREAK_SECONDS, PROBE_SECONDS):
-            connection = self._connections.pop((address, seconds), None)
-            if connection is not None:
-                connection.close()
-
-    def _client(self, address: Address, dead_seconds: int) -> RXAFSCB:
-        connection = self._connections.get((address, dead_seconds))
-        if connection is None:
-            connection = self._port.connect(
-                address, service_id=CALLBACK_SERVICE, dead_seconds=dead_seconds, hard_seconds=HARD_SECONDS
-            )
-            self._connections[address, dead_seconds] = connection
-        return RXAFSCB.client(connection)
-
-
-def introduction(interfaces: interfaceAddr, capabilities: Sequence[int]) -> Introduction:
-    """Read TellMeAboutYourself's answer; a count out of range means no addresses, only the first capability word
-    counts.
-    """
-    count = interfaces.numberOfInterfaces
-    words = interfaces.addr_in[:count] if 0 < count <= len(interfaces.addr_in) else ()
-    addresses = tuple(".".join(map(str, (word & 0xFFFFFFFF).to_bytes(4, "big"))) for word in words)
-    uuid = None if interfaces.uuid == NIL_UUID else interfaces.uuid
-    return Introduction(uuid, addresses, capabilities[0] if capabilities else 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -70,14 +70,20 @@ class Base(RXAFS):
 
         Its directory is looked at, never locked: two vnodes are only ever locked in the order of their numbers.
         """
+        parent = 0
         for _ in range(RETRIES):
-            async with volume.exclusive(fid) if exclusive else _one(volume, fid) as (vn,):
+            async with AsyncExitStack() as stack:
+                if parent:
+                    await stack.enter_async_context(volume.kept(parent))
+                if exclusive:
+                    (vn,) = await stack.enter_async_context(volume.exclusive(fid))
+                else:
+                    vn = await stack.enter_async_context(volume.shared(fid))
                 target = self.target(volume, vn)
                 if target is not None:
                     yield target
                     return
                 parent = vn.disk.parent
-            await volume.warm(parent)
         raise Abort(VolumeError.VBUSY)
 
     def target(self, volume: Volume, vn: Vn) -> Target | None:
@@ -151,9 +157,3 @@ def disk_code(problem: OSError) -> int:
         return errno.EFBIG
     log.error("the store failed: {problem}", problem=problem)
     return errno.EIO
-
-
-@asynccontextmanager
-async def _one(volume: Volume, fid: AFSFid) -> AsyncIterator[tuple[Vn]]:
-    async with volume.shared(fid) as vn:
-        yield (vn,)

@@ -175,12 +175,9 @@ async def _is_below(volume: Volume, number: int, ancestor: int) -> bool:
         if number == ancestor or number in seen:
             return True
         seen.add(number)
-        vn = volume.peek(number)
-        if vn is None:
-            await volume.warm(number)
-            continue_with = volume.peek(number)
-            if continue_with is None:
+        async with volume.kept(number):
+            vn = volume.peek(number)
+            if vn is None:
                 raise Abort(VolumeError.VBUSY)
-            vn = continue_with
-        number = vn.disk.parent
+            number = vn.disk.parent
     return False

@@ -234,12 +234,17 @@ class Volume(Automaton):
         vn = self._vnodes.get(number) if self._vnodes is not None else None
         return vn if vn is not None and vn.loaded else None
 
-    async def warm(self, number: int) -> None:
-        """Bring a vnode into memory, for `peek`; the caller holds no lock meanwhile. Raises Abort VNOVNODE."""
+    @asynccontextmanager
+    async def kept(self, number: int) -> AsyncIterator[None]:
+        """Bring a vnode into memory and keep it there, unlocked, for `peek`. Raises Abort VNOVNODE.
+
+        The caller must not hold a lock when it enters: the vnode is read under its own.
+        """
         vn = self._hold(number)
         try:
             await _lock_shared(vn)
             vn.lock.release_shared()
+            yield
         finally:
             self._let_go(vn)
 
