@@ -25,6 +25,7 @@ from rx.timers import (
     SOFT_ACK_SECONDS,
     Timer,
 )
+from rx.wire import SERIAL_MASK
 
 if TYPE_CHECKING:
     from rx.connection import Connection
@@ -51,6 +52,9 @@ _RESEND, _ACK_TIMER, _KEEPALIVE, _LIFE, _HARD, _REACH = (
     int(Timer.REACH),
 )
 
+_OLDER = 0x8000_0000
+"""Set in the difference of two serials, taken modulo 2^32, when the first is the older."""
+
 PACKETS_PER_ACK = 2
 """An acknowledgement leaves at once when this many packets wait for one (rxi_SoftAckRate and rxi_HardAckRate of 1)."""
 
@@ -68,6 +72,9 @@ class Call:
         "_last_progress",
         "_last_received",
         "_last_sent",
+        "_newest_ack",
+        "_ping_mark",
+        "_ping_serial",
         "_unflushed",
         "_untold",
         "_wants_room",
@@ -101,6 +108,9 @@ class Call:
         self._accounted = 0
         self._ack_reason = 0
         self._ack_serial = 0
+        self._newest_ack = 0  # serial of the newest acknowledgement received
+        self._ping_serial = -1
+        self._ping_mark = 0
         self._announced = False  # the application knows of this call
         self._unflushed = False  # in output.unflushed
         self._untold = False  # received something the application was not told of
@@ -218,7 +228,12 @@ class Call:
             self._ack_reason, self._ack_serial = _PING_RESPONSE, serial
             if not self._unflushed:
                 self._want_flush()
+        if serial - self._newest_ack & _OLDER:
+            return False
+        self._newest_ack = serial
         sender = self.sender
+        if acked_serial == self._ping_serial and reason == _PING_RESPONSE:
+            sender.overtaken(self._ping_mark)
         acks = datagram[ACK_ACKS : ACK_ACKS + count]
         newly = sender.acknowledge(first, acks)
         if newly < 0:
@@ -277,9 +292,9 @@ class Call:
 
     def settle(self, now: float) -> None:
         """A batch of datagrams is through: tell the application what it brought."""
+        self._account()
         if self._untold:
             self._untold = False
-            self._account()
             self._tell(now)
         if self._wants_room and not self.completed:
             self._transmit(now)
@@ -318,6 +333,8 @@ class Call:
         self._unflushed = False
         if self._abort_code is not None:
             self._send_abort()
+            return
+        if self.error is not None:
             return
         sender = self.sender
         sent = 0
@@ -364,6 +381,8 @@ class Call:
         if reason == _PING:
             flags = _PING_FLAGS
             connection.output.statistics.pings_sent += 1
+            self._ping_serial = connection.wire.serial + 1 & SERIAL_MASK
+            self._ping_mark = self.sender.mark()
         everything = self.state == CallState.DALLY
         body = self.receiver.ack_body(reason, serial, connection.output.ack_trailer(), everything)
         connection.wire.send(self.wire_cid, self.number, _ACK, body, flags, self.user_status)
@@ -480,8 +499,9 @@ class Call:
         if error is not None:
             self._ack_reason = 0
             self.receiver.discard()
-            self._account()
         connection = self.connection
+        connection.output.buffered_bytes -= self._accounted
+        self._accounted = 0
         if self._announced or connection.is_client:
             connection.output.events.append(CallCompleted(self, error))
         connection.release(self)
@@ -493,7 +513,9 @@ class Call:
             raise CallLost(RxCode.RX_EOF, "the call is over")
 
     def _account(self) -> None:
-        """Bring the endpoint's count of buffered bytes up to date."""
+        """Bring the endpoint's count of buffered bytes up to date. What a call has when it completes is its owner's."""
+        if self.completed:
+            return
         receiver = self.receiver
         held = receiver.size + receiver.aside_size
         if held != self._accounted:

@@ -77,6 +77,11 @@ class Quota:
         self.count += 1
         return True
 
+    @property
+    def full(self) -> bool:
+        """Whether no host could take one more."""
+        return self.count >= self._in_all
+
     def give_back(self, host: str) -> None:
         """One fewer."""
         self.count -= 1
@@ -221,6 +226,7 @@ class Connection:
     def receive(self, fields: Fields, datagram: bytes, now: float) -> None:
         """One packet that belongs to this connection. Unknown packet types are ignored."""
         self.last_used = now
+        self.wire.peer.bytes_received += len(datagram)
         if self.error is not None:
             if fields[5] != _ABORT and not self.is_client:
                 self._send_connection_abort(self.error.code)
@@ -353,16 +359,25 @@ class Connection:
         self._challenge_tries = 0
         for channel, number in enumerate(numbers):
             self.numbers[channel] = max(self.numbers[channel], number - 1)
-        early, self._early = self._early, []
-        for kept, packet in early:
+        for kept, packet in self._take_early():
             self.receive(kept, packet, now)
 
     def _keep_early(self, fields: Fields, datagram: bytes, now: float) -> None:
         """Data of a client that has yet to prove who it is: keep a little, and challenge."""
-        if len(self._early) < self.output.limits.early_packets:
+        output = self.output
+        if (
+            len(self._early) < output.limits.early_packets
+            and output.buffered_bytes + len(datagram) <= output.limits.buffered_bytes
+        ):
             self._early.append((fields, datagram))
+            output.buffered_bytes += len(datagram)
         if not self._challenge_tries:
             self._challenge(now)
+
+    def _take_early(self) -> list[tuple[Fields, bytes]]:
+        early, self._early = self._early, []
+        self.output.buffered_bytes -= sum(len(datagram) for _, datagram in early)
+        return early
 
     def _challenge(self, now: float) -> None:
         self._challenge_tries += 1
@@ -411,7 +426,7 @@ class Connection:
     def _die(self, error: RxError) -> None:
         if self.error is None:
             self.error = error
-        self._early.clear()
+        self._take_early()
         self._challenge_tries = 0
         for call in self._calls:
             if call is not None:
@@ -438,7 +453,7 @@ class Connection:
     def _continue_challenge(self, now: float) -> float:
         if now >= self._challenged_at + CHALLENGE_SECONDS:
             if self._challenge_tries >= CHALLENGE_TRIES:
-                self._early.clear()
+                self._take_early()
                 self._challenge_tries = 0
                 return inf
             self._challenge(now)

@@ -16,7 +16,7 @@ from rx.connection import Connection, Fields, Key, Patience, Quota
 from rx.constants import CHANNEL_MASK, EPOCH_ANY_ADDRESS, HEADER_SIZE, Flag, PacketType, RxCode
 from rx.debug import DEFAULT_VERSION, DebugAnswers, answer_version
 from rx.events import Event
-from rx.limits import EVICTION_SCAN, Limits
+from rx.limits import EVICTION_SCAN, STRAY_ANSWERS, Limits
 from rx.output import Datagrams, Output, runs
 from rx.packet import abort_body, pack_header, unpack_header
 from rx.peer import Address, Peer
@@ -216,7 +216,7 @@ class Endpoint:
     def _admit(self, address: Address, now: float) -> bool:
         """Count one more connection of this host, in place of an idle one if need be. False when that is too many."""
         quota = self._connection_quota
-        return quota.take(address[0]) or (self._evict(now) and quota.take(address[0]))
+        return quota.take(address[0]) or (quota.full and self._evict(now) and quota.take(address[0]))
 
     def _evict(self, now: float) -> bool:
         """Make room for one connection by forgetting an idle one, the oldest first. False when none is idle enough."""
@@ -258,6 +258,9 @@ class Endpoint:
         output.outbox.clear()
         for run in result:
             self.statistics.note_sent(run.payloads)
+            peer = self._peers.get(run.address)
+            if peer is not None:
+                peer.bytes_sent += run.segment_size * (len(run.payloads) - 1) + len(run.payloads[-1])
         return result
 
     def next_timeout(self) -> float | None:
@@ -268,8 +271,12 @@ class Endpoint:
         return output.deadlines.next()
 
     def _send(self, address: Address, datagram: bytes | None) -> None:
-        if datagram is not None:
-            self._output.outbox.setdefault(address, []).append(datagram)
+        """Answer a packet of no connection, unless too many such answers wait already."""
+        if datagram is None:
+            return
+        queue = self._output.outbox.setdefault(address, [])
+        if len(queue) < STRAY_ANSWERS:
+            queue.append(datagram)
 
     # What debugging shows.
 

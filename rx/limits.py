@@ -70,3 +70,8 @@ CONGESTION_START = 16
 
 EVICTION_SCAN = 32
 """Connections looked at to find one to evict: a bound on the work one packet of a flood can cause."""
+
+STRAY_ANSWERS = 64
+"""Answers to strangers that wait for one flush, per address: one batch of received datagrams. The rest goes
+unanswered.
+"""

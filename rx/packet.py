@@ -207,7 +207,8 @@ RX_STATISTICS = fast(RxStatistics, "RxStatistics")
 
 
 def _compiled(layout: Layout) -> struct.Struct:
-    """The struct.Struct a layout was derived to: on the hottest paths even the record around the items costs too much."""
+    """The struct.Struct a layout was derived to: on the hottest paths even the record around the items costs too much.
+    """
     return layout._struct
 
 

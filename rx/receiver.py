@@ -45,7 +45,7 @@ class Receiver:
         self.first = 1
         self.next = 1
         self.last = 0  # sequence number of the last packet once seen
-        self.previous = 0
+        self.previous = 0  # highest received; rising only, because stock drops acknowledgements in which it falls
         self.window = window
         self.unacked = 0  # packets received since the last acknowledgement
         self.read_unacked = 0  # packets read since then
@@ -67,7 +67,8 @@ class Receiver:
 
     def accept(self, seq: int, flags: int, body: bytes) -> int:
         """Take one data packet. Returns the AckReason to answer with at once, 0 for none, or VIOLATION."""
-        self.previous = seq
+        if seq > self.previous:
+            self.previous = seq
         if seq != self.next:
             return self._accept_out_of_order(seq, flags, body)
         if seq >= self.first + self.window:

@@ -328,6 +328,22 @@ class Sender:
         """The peer answered, or sent ACKALL: it has everything sent so far."""
         return self.acknowledge(self.next, b"")
 
+    def mark(self) -> int:
+        """A ping leaves now: what to tell `overtaken` when it is answered."""
+        return self._order
+
+    def overtaken(self, mark: int) -> None:
+        """A ping was answered: what left before it has arrived, or is lost. The acknowledgement that follows tells
+        which.
+
+        The path works, so waiting grows no longer. This ends a stall of several losses of the same packet, which would
+        double the wait each time.
+        """
+        self.backoff = 1
+        if mark + REORDERING > self._highest_order:
+            self._highest_order = mark + REORDERING
+            self._disordered_until = self.next
+
     def timed_out(self) -> None:
         """Nothing came back in time: take everything unacknowledged for lost and begin with one packet."""
         self._congestion.timed_out(self.in_flight)
