@@ -150,14 +150,12 @@ def parse_netfile(text: str, source: str) -> list[tuple[bool, IPv4Network]]:
     """
     networks = []
     for number, line in enumerate(text.splitlines(), 1):
-        words = line.partition("#")[0].split()
-        forced = bool(words) and words[0] in ("f", "F")
-        if forced:
-            words = words[1:]
-        if not words and not forced:
+        content = line.partition("#")[0].strip()
+        if not content:
             continue
+        forced = content[0] in "fF"
         try:
-            (word,) = words
+            (word,) = content[forced:].split()
             address, slash, bits = word.partition("/")
             address += ".0" * (3 - address.count("."))
             network = IPv4Network(f"{address}/{bits if slash else 32}", strict=False)

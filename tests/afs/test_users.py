@@ -1,0 +1,96 @@
+"""Who is an administrator."""
+
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from twisted.internet.defer import ensureDeferred
+from twisted.logger import LogLevel, capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from afs.acl import ANONYMOUSID, ANYUSERID, SYSADMINID, BuiltinNames
+from afs.users import Authority, UserList
+from rx.security.interfaces import ANONYMOUS, Identity
+
+OWN = [IPv4Address("10.0.0.5")]
+ADMIN = Identity("rxkad", "admin", "", "LAB.TEST")
+
+
+class UserListTests(SynchronousTestCase):
+    """UserList."""
+
+    def test_read(self) -> None:
+        """One principal a line; blank lines and what follows a name mean nothing."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        (directory / "UserList").write_text("admin\n\n  root.admin  \nalice@OTHER.TEST\n")
+        users = UserList.read(directory)
+        self.assertEqual(users.principals, {"admin", "root.admin", "alice@OTHER.TEST"})
+
+    def test_missing(self) -> None:
+        """Where there is no file, nobody is an administrator."""
+        self.assertEqual(len(UserList.read(Path(self.mktemp()))), 0)
+
+
+class AuthorityTests(SynchronousTestCase):
+    """Decisions."""
+
+    def test_authenticated(self) -> None:
+        """A listed identity may administer from anywhere; another, or nobody, may not even from here."""
+        authority = Authority(UserList(["admin", "root.admin"]), local_realms=["lab.test"], own=OWN)
+        self.assertTrue(authority.is_administrator(ADMIN, "192.0.2.1"))
+        self.assertTrue(authority.is_administrator(Identity("rxkad", "root", "admin"), "192.0.2.1"))
+        self.assertFalse(authority.is_administrator(Identity("rxkad", "alice", "", "LAB.TEST"), "127.0.0.1"))
+        self.assertFalse(authority.is_administrator(ANONYMOUS, "127.0.0.1"))
+        self.assertFalse(authority.is_administrator(ANONYMOUS, "10.0.0.5"))
+
+    def test_foreign(self) -> None:
+        """The same name in another realm is somebody else."""
+        authority = Authority(UserList(["admin"]), local_realms=["OTHER.TEST"])
+        self.assertFalse(authority.is_administrator(ADMIN, "127.0.0.1"))
+
+    def test_anonymous_name(self) -> None:
+        """An anonymous caller has no name that a UserList could hold."""
+        self.assertFalse(Authority(UserList([""])).is_administrator(ANONYMOUS, "127.0.0.1"))
+
+    def test_noauth(self) -> None:
+        """With noauth whoever sends from this machine administers it, and nobody else."""
+        authority = Authority(UserList(), noauth=True, own=OWN)
+        for host, allowed in (("127.0.0.1", True), ("10.0.0.5", True), ("10.0.0.6", False), ("0.0.0.0", False)):
+            self.assertEqual(authority.is_administrator(ANONYMOUS, host), allowed, host)
+
+    def test_noauth_from(self) -> None:
+        """Networks may be added; without noauth that is a mistake."""
+        networks = [IPv4Network("10.0.0.0/24")]
+        authority = Authority(UserList(), noauth=True, noauth_from=networks, own=[])
+        self.assertTrue(authority.is_administrator(ANONYMOUS, "10.0.0.6"))
+        self.assertFalse(authority.is_administrator(ANONYMOUS, "10.0.1.6"))
+        self.assertRaises(ValueError, Authority, UserList(), noauth_from=networks)
+
+    def test_loud(self) -> None:
+        """noauth says in the log whom it lets in."""
+        with capturedLogs() as events:
+            Authority(UserList(), own=OWN).announce("vlserver")
+        self.assertEqual(list(events), [])
+        with capturedLogs() as events:
+            Authority(UserList(), noauth=True, own=OWN).announce("vlserver")
+        (event,) = events
+        self.assertEqual(event["log_level"], LogLevel.critical)
+        self.assertIn("10.0.0.5/32", str(event["networks"]))
+
+    def test_groups(self) -> None:
+        """An administrator is in system:administrators, besides what anybody is in."""
+        authority, names = Authority(UserList()), BuiltinNames()
+        self.assertEqual(
+            self.successResultOf(ensureDeferred(authority.groups(names, ANONYMOUSID, administrator=True))),
+            (SYSADMINID, ANYUSERID, ANONYMOUSID),
+        )
+        self.assertEqual(
+            self.successResultOf(ensureDeferred(authority.groups(names, ANONYMOUSID, administrator=False))),
+            (ANYUSERID, ANONYMOUSID),
+        )
+
+    def test_user_id(self) -> None:
+        """Nobody, and somebody unknown, is the anonymous user."""
+        authority, names = Authority(UserList()), BuiltinNames()
+        for identity in (ANONYMOUS, ADMIN):
+            self.assertEqual(self.successResultOf(ensureDeferred(authority.user_id(names, identity))), ANONYMOUSID)
