@@ -274,7 +274,7 @@ def parse_acl_text(text: bytes) -> tuple[dict[str, int], dict[str, int]]:
     lines = text.partition(b"\0")[0].decode("utf-8", "surrogateescape").splitlines()
     positive, negative = int(lines[0]), int(lines[1])
     entries = [line.split("\t") for line in lines[2 : 2 + positive + negative]]
-    rights = [(name, int(bits)) for name, bits in entries]
+    rights = [(name, int(bits) & 0xFFFF_FFFF) for name, bits in entries]
     return dict(rights[:positive]), dict(rights[positive:])
 
 
