@@ -27,7 +27,7 @@ class Options(UsageOptions):
         "an administrator."
     )
     optParameters = [
-        ["directory", "d", ".cell", "Everything the cell keeps: configuration, database, volumes, log.", Path],
+        ["directory", "d", Path(".cell"), "Everything the cell keeps: configuration, database, volumes, log.", Path],
         ["cell", "c", CELL_NAME, "The cell's name; a directory keeps the name it was made with."],
         ["config", None, None, "The servers' configuration directory.  [default: DIR/server]", Path],
         LOG_LEVEL,
