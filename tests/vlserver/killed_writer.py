@@ -45,4 +45,4 @@ def pair(number: int, fatal: int) -> Callable[[ITransaction], None]:
 
 if __name__ == "__main__":
     ensureDeferred(write_pairs(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0))
-    reactor.run()  # type: ignore[attr-defined]
+    reactor.run()
