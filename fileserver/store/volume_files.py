@@ -243,6 +243,8 @@ class VolumeFiles:
     def _clone(self, target: VolumeFiles) -> None:
         with self.group.membership:
             for kind in _INDEXES:
+                _reserve(target._special(kind), os.fstat(self._special(kind).fd).st_size)
+            for kind in _INDEXES:
                 self._clone_index(target, kind)
 
     def _clone_index(self, target: VolumeFiles, kind: Special) -> None:
@@ -253,7 +255,6 @@ class VolumeFiles:
         size = RECORD_SIZES[kind]
         source_file, target_file = self._special(kind), target._special(kind)
         source, old = _read_index(source_file, kind), _read_index(target_file, kind)
-        _reserve(target_file, size + len(source))
         dropped = []
         for offset in range(0, max(len(source), len(old)), size):
             new_inode, old_inode = _inode_at(source, offset), _inode_at(old, offset)
