@@ -133,7 +133,7 @@ class Rename(World):
             self.run_now(work) if code == 0 else self.refused(code, work)
 
     def test_who_is_told(self) -> None:
-        """Both directories; a directory that got a new parent, its mover included; a file that lost a name, likewise."""
+        """Both directories; and, the caller included, for a directory with a new parent and a file that lost a name."""
         new, moved, file = self.mkdir(b"new"), self.mkdir(b"moved"), self.create(b"f")
         victim = self.create(b"x", directory=new)
         self.run_now(self.on(1).Link(new, b"twin", victim))
