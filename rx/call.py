@@ -244,14 +244,14 @@ class Call:
         if acked_serial and reason != _DELAY:
             sent = sender.sent_at(acked_serial)
             if sent is not None:
-                connection.peer.round_trip.sample(now - sent)
+                connection.wire.peer.round_trip.sample(now - sent)
                 connection.output.statistics.note_rtt(now - sent)
         trailers = unpack_trailers(datagram, count)
         if trailers:
             connection.receive_trailers(trailers)
             sender.window = connection.peer_window
         if reason == _PING_RESPONSE:
-            connection.peer.reachable_until = now + REACH_VALID_SECONDS
+            connection.wire.peer.reachable_until = now + REACH_VALID_SECONDS
             connection.announce_arrived(now)
         if newly:
             self._progress(now)
@@ -318,7 +318,7 @@ class Call:
         if self._announced or self.receiver.next == 1:
             return
         connection = self.connection
-        if connection.check_reach and connection.peer.reachable_until < now:
+        if connection.check_reach and connection.wire.peer.reachable_until < now:
             if self.deadlines[_REACH] == inf:
                 self._ping_reach(now)
             return
@@ -359,9 +359,9 @@ class Call:
         sent = sender.transmit(now, connection.wire, self.wire_cid, self.number, self.user_status)
         if sent:
             self._last_sent = now
-            connection.peer.packets_sent += sent
+            connection.wire.peer.packets_sent += sent
             if sender.resent != resent:
-                connection.peer.packets_resent += sender.resent - resent
+                connection.wire.peer.packets_resent += sender.resent - resent
                 connection.output.statistics.data_resent += sender.resent - resent
             if idle:
                 self._arm(_RESEND, now + min(self._retransmit_seconds(), MAXIMUM_SECONDS))
@@ -422,7 +422,7 @@ class Call:
 
     def _on_life(self, now: float) -> None:
         connection = self.connection
-        allowance = connection.peer.round_trip.allowance()
+        allowance = connection.wire.peer.round_trip.allowance()
         dead_at = self._last_received + connection.dead_seconds + allowance
         idle_at = self._last_progress + connection.idle_seconds + allowance
         if dead_at <= now:
@@ -455,7 +455,7 @@ class Call:
         self._send_ack(_PING, 0, now)
 
     def _retransmit_seconds(self) -> float:
-        return self.connection.peer.round_trip.retransmit_seconds * self.sender.backoff
+        return self.connection.wire.peer.round_trip.retransmit_seconds * self.sender.backoff
 
     def _arm(self, timer: int, when: float) -> None:
         self.deadlines[timer] = when

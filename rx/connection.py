@@ -23,7 +23,7 @@ from rx.constants import (
 from rx.errors import Abort, CallLost, RxError
 from rx.output import Output
 from rx.packet import abort_body, abort_code, split_jumbo
-from rx.peer import Address, Peer
+from rx.peer import Address
 from rx.security.interfaces import Identity, ISecurity
 from rx.timers import (
     CHALLENGE_SECONDS,
@@ -161,9 +161,9 @@ class Connection:
         self._challenged_at = -inf
 
     @property
-    def peer(self) -> Peer:
-        """The address this connection's datagrams go to, with what is known of it."""
-        return self.wire.peer
+    def peer(self) -> Address:
+        """The address this connection's datagrams go to; what is known of it is `wire.peer`."""
+        return self.wire.peer.address
 
     @property
     def epoch(self) -> int:
@@ -289,7 +289,7 @@ class Connection:
         previous = self._calls[channel]
         if previous is not None:
             previous.supersede()
-        if not self._quota.take(self.peer.address[0]):
+        if not self._quota.take(self.peer[0]):
             self.wire.send(cid, number, _BUSY)
             return None
         self.numbers[channel] = number
@@ -400,7 +400,7 @@ class Connection:
     def receive_trailers(self, words: tuple[int, ...]) -> None:
         """What an acknowledgement ended with: sizes, then the window (rx.c rxi_ReceiveAckPacket)."""
         if len(words) >= 2:
-            self.peer.announce_mtu(words[0], words[1], self.output.limits.packet_size)
+            self.wire.peer.announce_mtu(words[0], words[1], self.output.limits.packet_size)
         if len(words) >= 3:
             self.peer_window = min(max(words[2], 1), self.output.limits.window, MAX_ACKS)
 
@@ -412,7 +412,7 @@ class Connection:
         """A call has ended. A client's stays on its channel to acknowledge what the server repeats."""
         if self.is_client:
             return
-        self._quota.give_back(self.peer.address[0])
+        self._quota.give_back(self.peer[0])
         if self._calls[call.channel] is call:
             self._calls[call.channel] = None
 

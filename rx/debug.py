@@ -175,8 +175,8 @@ def describe_connection(connection: Connection) -> tuple[object, ...]:
     if any(call is not None and call.state == CallState.PRECALL for call in calls):
         flags |= _ATTACH_WAIT
     record: tuple[object, ...] = _CONNECTION._replace(
-        host=_host(connection.peer.address[0]),
-        port=connection.peer.address[1],
+        host=_host(connection.peer[0]),
+        port=connection.peer[1],
         cid=connection.cid,
         epoch=connection.epoch,
         serial=wire.serial & _WORD,
@@ -194,11 +194,11 @@ def describe_connection(connection: Connection) -> tuple[object, ...]:
             for call in calls
         ),
         security=_CONNECTION.security._replace(
-            type=wire.security_index + 1,
+            type=wire.security_index + 1 if wire.security_index else 0,  # nothing for null, as stock
             level=security.level,
             flags=_AUTHENTICATED if wire.security_index and security.authenticated else 0,
         ),
-        natural_mtu=connection.peer.mtu,
+        natural_mtu=connection.wire.peer.mtu,
     )
     return record
 

@@ -137,12 +137,12 @@ class Endpoint:
         return Connection(self._output, wire, patience, self._quota, is_client, check_reach, self._now)
 
     def _forget(self, table: dict[Key, Connection], connection: Connection) -> None:
-        key = _key(connection.epoch, connection.cid, connection.peer.address)
+        key = _key(connection.epoch, connection.cid, connection.peer)
         if table.get(key) is not connection:
             return
         del table[key]
         self._output.deadlines.forget(connection)
-        peer = connection.peer
+        peer = connection.wire.peer
         if not connection.is_client:
             self._connection_quota.give_back(peer.address[0])
         peer.connections -= 1

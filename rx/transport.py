@@ -58,7 +58,7 @@ class CallConversation:
 
     def __init__(self, port: RxPort, call: Call, on_completed: Callable[[], None] | None = None) -> None:
         self.call = call
-        self.peer: Address = call.connection.peer.address
+        self.peer: Address = call.connection.peer
         self.completed = False
         self.error: RxError | None = None
         self.on_completed = on_completed
