@@ -379,7 +379,7 @@ class Workload:
         self.model: dict[int, ModelVolume] = {}
         self.doing = ("", 0, 0)
         self._rng = random.Random(seed)
-        self._reopen = reopen
+        self.reopen = reopen
         self._files: dict[int, Any] = {}
         self._unique = 1
 
@@ -527,10 +527,10 @@ class Workload:
             await self._open(RW)
 
     async def _reopen_partition(self) -> None:
-        if self._begin("reopen_partition") and self._reopen is not None:
+        if self._begin("reopen_partition") and self.reopen is not None:
             self._files.clear()
             await self.partition.close()
-            self.partition = await self._reopen()
+            self.partition = await self.reopen()
 
     def _pick(self) -> int | None:
         numbers = sorted(self.model[RW].vnodes)

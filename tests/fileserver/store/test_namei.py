@@ -257,7 +257,7 @@ class Namei(FileContract, TestCase):
         """Special files carry their volume's id, data files their version and tag, as OpenAFS computes them."""
         files = await self.fresh()
         await files.create_vnode(2, file_vnode(9, data_version=0x12345678))
-        status = os.stat(files.group.path(data_inode(2, 0, 9)))
+        status = os.stat(os.path.join(self.path, group_directory(files.parent), inode_path(data_inode(2, 0, 9))))
         self.assertEqual((status.st_uid, status.st_gid, status.st_mode & 0o777), (0x5678, 0x2468, 0))
         status = os.stat(special_path(self.path, Special.LARGE_INDEX))
         self.assertEqual((status.st_uid, status.st_gid, status.st_mode & 0o777), (0, RW >> 15, 3))
