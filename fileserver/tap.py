@@ -41,8 +41,8 @@ class Options(UsageOptions):
         "directory and serves nothing until one of them has taken its addresses."
     )
     optParameters = [
-        ["config", None, "/etc/openafs/server", "OpenAFS server configuration directory.", Path],
-        ["state", None, "/var/lib/txafs", "Where the server keeps its identity.", Path],
+        ["config", None, Path("/etc/openafs/server"), "OpenAFS server configuration directory.", Path],
+        ["state", None, Path("/var/lib/txafs"), "Where the server keeps its identity.", Path],
         ["backend", None, None, "namei, namei-user or memory. [default: as the label says, else namei for root]"],
         ["log-level", None, "info", "Least important level that is logged.", level_named],
         ["port", None, 7000, "UDP port of RXAFS (for tests: clients expect 7000).", int],

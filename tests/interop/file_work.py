@@ -217,7 +217,9 @@ def longest_name() -> object:
 
 
 def name_too_long() -> object:
-    Path("n" * (LONGEST_NAME + 1)).write_text("too long")
+    name = "n" * (LONGEST_NAME + 1)
+    Path(name).write_text("too long")
+    os.unlink(name)
     return "written"
 
 

@@ -23,6 +23,9 @@ class FileWorkTests(InteropTest):
         ours = await self._work(self.mounted(own_network))
         StockCell(stock_network)
         stock = await self._work(self.mounted(stock_network))
+        # Stock takes a name of 256 bytes, for which its salvager then condemns the directory; ours refuses it.
+        self.assertEqual((ours.pop("name_too_long"), stock.pop("name_too_long")), ("EINVAL", "written"))
+        self.maxDiff = None
         self.assertEqual(ours, stock)
         self.assertEqual((ours["write_and_read"], ours["missing_file"]), ("hello\n", "ENOENT"))
 
