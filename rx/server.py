@@ -181,6 +181,9 @@ def _resumed(serving: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any,
         argument: Any = None
         try:
             argument = yield awaited
+        except GeneratorExit:
+            serving.close()
+            raise
         except BaseException as problem:  # noqa: BLE001  passed on, not handled
             step, argument = serving.throw, problem
         try:

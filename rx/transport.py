@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadWriteDescriptor
+from twisted.internet.interfaces import IDelayedCall, IReadWriteDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -42,10 +42,6 @@ STOP_SECONDS = 5.0
 """How long `RxPort.stop` lets running calls finish unless told: below the 10 s systemd-minded operators begin to
 wonder at.
 """
-
-
-class _Reactor(IReactorTime, IReactorFDSet):
-    """What is asked of the reactor."""
 
 
 class CallConversation:
@@ -148,14 +144,15 @@ class CallConversation:
 class RxPort:
     """One UDP port that carries Rx: client and server connections alike.
 
-    `tap` wraps the socket (`rx.udp.DatagramPort`): a pcap writer, a tracer, a fault injector.
+    `reactor` provides IReactorTime and IReactorFDSet. `tap` wraps the socket (`rx.udp.DatagramPort`): a pcap writer, a
+    tracer, a fault injector.
     """
 
     _log = Logger()
 
     def __init__(
         self,
-        reactor: _Reactor,
+        reactor: Any,
         address: str = "0.0.0.0",
         port: int = 0,
         *,
@@ -203,7 +200,8 @@ class RxPort:
 
     def now(self) -> float:
         """The engine's time, in seconds."""
-        return self.reactor.seconds()
+        seconds: float = self.reactor.seconds()
+        return seconds
 
     def connect(
         self, peer: Address, service_id: int, security: ISecurity | None = None, **timeouts: float | None

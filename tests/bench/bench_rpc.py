@@ -90,7 +90,7 @@ class Zeros:
 
 def serve(profile: str | None) -> None:
     """Run the server until SIGTERM."""
-    port = RxPort(reactor, "127.0.0.1")  # type: ignore[arg-type]
+    port = RxPort(reactor, "127.0.0.1")
     port.start()
     Server(port).add(Bench, Procedures)
     print(port.address[1], flush=True)
@@ -147,7 +147,7 @@ async def measure(seconds: float, profile: str | None) -> None:
     ) as process:
         assert process.stdout is not None
         server = ("127.0.0.1", int(process.stdout.readline()))
-        port = RxPort(reactor, "127.0.0.1")  # type: ignore[arg-type]
+        port = RxPort(reactor, "127.0.0.1")
         port.start()
         for callers in (1, 16, 64):
             print(f"{callers:3} callers: {await small_calls(port, server, callers, seconds):8.0f} small calls/s")

@@ -1,7 +1,7 @@
 """A service with one of everything, and a server of it, for the tests of this package."""
 # mypy: disable-error-code="empty-body"
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from twisted.internet.defer import Deferred
 
@@ -68,9 +68,12 @@ class Example(Service, service_id=77):
     async def FetchThenRefuse(self, size: UInt32, data: Annotated[Sink, Counted32]) -> UInt32: ...
 
 
+_CYCLE = bytes((index * 7 + (index >> 8)) & 0xFF for index in range(1 << 16))
+
+
 def pattern(size: int) -> bytes:
     """Bytes by which a shift or a loss is seen."""
-    return bytes((index * 7 + (index >> 8)) & 0xFF for index in range(size))
+    return (_CYCLE * (size // len(_CYCLE) + 1))[:size]
 
 
 class Server(Example):
@@ -79,7 +82,7 @@ class Server(Example):
     def __init__(self, call: ServerCall | None = None) -> None:
         self.call = call
         self.waiting: dict[int, Deferred[int]] = {}
-        self.seen: list[object] = []
+        self.seen: list[Any] = []
 
     async def Nothing(self) -> None: ...
 
@@ -99,22 +102,23 @@ class Server(Example):
 
     async def Fetch64(self, size: int, data: Sink) -> tuple[int, int]:
         data.announce(size)
+        whole = memoryview(pattern(size))
         for start in range(0, size, 5000):
-            await data.write(memoryview(pattern(size))[start : start + 5000])
+            await data.write(whole[start : start + 5000])
         return 1, 2
 
     async def Dump(self, size: int, data: Sink) -> None:
         await data.write(pattern(size))
 
     async def Store(self, name: bytes, data: Source) -> int:
-        collected = b""
+        collected = bytearray()
         try:
             while piece := await data.read(3000):
                 collected += piece
         except Exception as problem:
             self.seen.append(problem)
             raise
-        self.seen.append((name, collected))
+        self.seen.append((name, bytes(collected)))
         return len(collected)
 
     async def Upload(self, data: Source, tag: int) -> int:
