@@ -57,10 +57,8 @@ class ServedTest(TestCase):
         self.vlserver = self.started(noauth=True)
         self.port = RxPort(ANY_REACTOR, "127.0.0.1")
         self.port.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.stop()))
         self.vl = VL.client(self.connection())
-
-    def tearDown(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self.stop())
 
     async def stop(self) -> None:
         """The client, then the server."""
@@ -232,18 +230,18 @@ class CommandTest(TestCase):
         """Start it on a database of its own."""
         command = _Command()
         database = f"sqlite:///{Path(self.mktemp()).absolute()}"
-        arguments = ["-m", "twisted.scripts.twistd", "-n", "--pidfile=", "afs-vlserver", "--database", database, *words]
+        arguments = ["-n", "--pidfile=", "afs-vlserver", "--database", database, *words]
         program = "from twisted.scripts.twistd import run; run()"
         process = reactor.spawnProcess(
             command,
             sys.executable,
-            [sys.executable, "-c", program, *arguments[2:]],
+            [sys.executable, "-c", program, *arguments],
             env=os.environ | {"PYTHONPATH": ROOT},
         )
         return command, process
 
     async def test_clean_end(self) -> None:
-        """It serves, and SIGTERM ends it with status 0."""
+        """It serves; SIGTERM stops its services before twistd ends by that signal."""
         command, process = self.run_command("--noauth", "--address", "127.0.0.1", "--port", "0")
         await command.printed
         self.assertIn("serving VL on 127.0.0.1:", command.text)
@@ -254,7 +252,9 @@ class CommandTest(TestCase):
         await VL.client(port.connect(("127.0.0.1", number), VL.service_id, dead_seconds=10)).ProbeServer()
         await port.stop()
         process.signalProcess(signal.SIGTERM.name.removeprefix("SIG"))
-        self.assertEqual(await command.ended, 0, command.text)
+        self.assertEqual(await command.ended, None)
+        self.assertIn("Server Shut Down.", command.text)
+        self.assertNotIn("Traceback", command.text)
 
     async def test_port_in_use(self) -> None:
         """A port in use is one line that names it, without a traceback, and exit status 1."""

@@ -126,6 +126,8 @@ def page(transaction: ITransaction, wanted: Attributes, pattern: bytes, start_in
     places = Places(transaction)
     if wanted.mask & VLLIST_VOLUMEID:
         return [Match(places.entry(locate(transaction, wanted.volume_id, ANY_TYPE)))], -1
+    if wanted.mask & VLLIST_SERVER and transaction.server_at(wanted.address) is None:
+        return [], -1
     compiled = _compiled(pattern)
     after = key_at(transaction, start_index)
     if after is None:
@@ -158,33 +160,35 @@ def _compiled(pattern: bytes) -> Pattern | None:
 def _best_match(entry: Entry, wanted: Attributes, pattern: Pattern | None) -> Match | None:
     """The site that ListAttributesN2 reports.
 
-    A read-write site matches by the volume's name, else by its backup's; a read-only site by the clone's. The first
-    read-write site decides, if the name or any site before it matched; among read-only sites the last match counts.
+    A read-write site matches by the volume's name, else by its backup's; a read-only site by the clone's name, but
+    with a pattern only if the site before it that was not read-write did too. The first read-write site decides, if
+    its name or any site before it matched; among read-only sites the last match counts.
     """
     found: Match | None = None
-    readwrite_tried = readwrite_failed = readonly_failed = False
+    readwrite: bool | None = None
+    readonly: bool | None = None
     for position, site in enumerate(entry.sites):
-        kind = _matched_kind(entry.volume, site.flags, pattern)
         if site.flags & VLSF_RWVOL:
-            readwrite_tried, readwrite_failed = True, not kind
+            kind = _readwrite_kind(entry.volume, pattern)
+            readwrite = bool(kind)
         else:
-            readonly_failed = not kind
+            kind = VLSF_ROVOL if site.flags & VLSF_ROVOL and (pattern is None or readonly is not False) else 0
+            if kind and pattern is not None and not pattern.matches(entry.volume.name + b".readonly"):
+                kind = 0
+            readonly = bool(kind)
         if kind and _is_wanted(entry.volume, site, wanted):
             found = Match(entry, position, kind)
-        if (found and readwrite_tried) or (readwrite_failed and readonly_failed):
+        if (found and readwrite is not None) or (readwrite is False and readonly is False):
             break
     return found
 
 
-def _matched_kind(volume: Volume, flags: int, pattern: Pattern | None) -> int:
-    """The VLSF type as which a site with these flags has a name that matches, or 0."""
-    if flags & VLSF_RWVOL:
-        if volume.flags & VLF_RWEXISTS and (pattern is None or pattern.matches(volume.name)):
-            return VLSF_RWVOL
-        if volume.flags & VLF_BACKEXISTS and (pattern is None or pattern.matches(volume.name + b".backup")):
-            return VLSF_BACKVOL
-    elif flags & VLSF_ROVOL and (pattern is None or pattern.matches(volume.name + b".readonly")):
-        return VLSF_ROVOL
+def _readwrite_kind(volume: Volume, pattern: Pattern | None) -> int:
+    """As which VLSF type a read-write site has a name that matches, or 0."""
+    if volume.flags & VLF_RWEXISTS and (pattern is None or pattern.matches(volume.name)):
+        return VLSF_RWVOL
+    if volume.flags & VLF_BACKEXISTS and (pattern is None or pattern.matches(volume.name + b".backup")):
+        return VLSF_BACKVOL
     return 0
 
 
