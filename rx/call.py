@@ -373,7 +373,8 @@ class Call:
         return sent
 
     def _send_ack(self, reason: int, serial: int, now: float) -> None:
-        self._ack_reason = 0
+        if self._ack_reason != _PING_RESPONSE or reason == _PING_RESPONSE:
+            self._ack_reason = 0
         self.deadlines[_ACK_TIMER] = inf
         self._last_sent = now
         connection = self.connection

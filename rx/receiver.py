@@ -75,7 +75,7 @@ class Receiver:
             return _EXCEEDS_WINDOW
         last = self.last
         if last:
-            if seq > last:
+            if seq > last or (flags & _LAST and seq < last):
                 return VIOLATION
         elif flags & _LAST:
             if self._aside:
@@ -108,7 +108,7 @@ class Receiver:
             if self.last or any(other > seq for other in self._aside):
                 return VIOLATION
             self.last = seq
-        elif self.last and seq > self.last:
+        elif seq > self.last > 0:
             return VIOLATION
         self._aside[seq] = body
         self.aside_size += len(body)

@@ -46,6 +46,7 @@ class Sender:
         "_orders",
         "_pending",
         "_recovery_order",
+        "_rescue",
         "_status",
         "backoff",
         "ended",
@@ -76,6 +77,7 @@ class Sender:
         self._highest_order = 0
         self._recovery_order = 0
         self._disordered_until = 0
+        self._rescue = False  # the first packet lost in a round goes again whatever the window says (RFC 6675 5)
         self.lost = 0
         self._pending: deque[bytes] = deque()
         self._offset = 0
@@ -114,7 +116,10 @@ class Sender:
         """
         room = self._congestion.size - self.in_flight
         if room <= 0:
-            return 0
+            if not (self._rescue and self.lost):
+                return 0
+            room = 1
+        self._rescue = False
         sent = self._retransmit(room, wire, cid, number, user_status) if self.lost else 0
         if (self.pending_size or self.ended) and not self.last:
             sent += self._transmit_new(room - sent, wire, cid, number, user_status)
@@ -236,6 +241,7 @@ class Sender:
         gone = first - self.first
         if gone < 0 or first > self.next:
             return -1
+        outstanding = self.in_flight
         newly = self._hard_acknowledge(gone) if gone else 0
         status = self._status
         size = min(len(acks), len(status))
@@ -248,10 +254,12 @@ class Sender:
                 else:
                     newly += self._soft_acknowledge(received)
             holes = _UNACKED in received
-        if self.in_flight and (holes or self.first <= self._disordered_until) and self._find_losses():
-            return max(newly, 0)
         if newly:
             self.backoff = 1
+        if self.in_flight and (holes or self.first <= self._disordered_until) and self._find_losses():
+            self._congestion.lost(outstanding)
+            self._rescue = True
+        elif newly:
             self._congestion.acknowledged(newly)
         return newly
 
@@ -308,7 +316,6 @@ class Sender:
         """Mark what was overtaken. True when that begins a new round of losses."""
         status, orders = self._status, self._orders
         overtaken = self._highest_order - REORDERING
-        outstanding = self.in_flight
         worst = 0
         index = status.find(_UNACKED)
         while index >= 0:
@@ -321,7 +328,6 @@ class Sender:
         if worst <= self._recovery_order:
             return False
         self._recovery_order = self._order
-        self._congestion.lost(outstanding)
         return True
 
     def acknowledge_all(self) -> int:

@@ -33,7 +33,7 @@ class CongestionWindow:
 
     def lost(self, outstanding: int) -> None:
         """The first loss of a round: halve what was outstanding."""
-        self.threshold = max(LEAST_THRESHOLD, min(outstanding, self.size) // 2)
+        self.threshold = min(max(LEAST_THRESHOLD, min(outstanding, self.size) // 2), self.maximum)
         self.size = self.threshold
         self._credit = 0
 

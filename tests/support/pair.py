@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from random import Random
 
+from rx.call import Call
 from rx.endpoint import Endpoint
 from rx.events import CallArrived, CallCompleted, DataArrived, Event, Writable
 from rx.limits import Limits
@@ -136,8 +137,8 @@ class Collector:
     """A client application that reads everything. Keyed by call object."""
 
     def __init__(self) -> None:
-        self.replies: dict[object, bytearray] = {}
-        self.outcomes: dict[object, Exception | None] = {}
+        self.replies: dict[Call, bytearray] = {}
+        self.outcomes: dict[Call, Exception | None] = {}
 
     def receive(self, event: Event) -> None:
         call = event.call
@@ -152,9 +153,9 @@ class Echo:
     """A server application that answers with the request, when it has all of it, respecting `writable`."""
 
     def __init__(self) -> None:
-        self.requests: dict[object, bytearray] = {}
-        self.unwritten: dict[object, bytearray] = {}
-        self.outcomes: dict[object, Exception | None] = {}
+        self.requests: dict[Call, bytearray] = {}
+        self.unwritten: dict[Call, bytearray] = {}
+        self.outcomes: dict[Call, Exception | None] = {}
 
     def receive(self, event: Event) -> None:
         call = event.call
@@ -173,10 +174,7 @@ class Echo:
         elif isinstance(event, Writable):
             self.write(call)
 
-    def write(self, call: object) -> None:
-        from rx.call import Call
-
-        assert isinstance(call, Call)
+    def write(self, call: Call) -> None:
         rest = self.unwritten[call]
         while rest and (room := call.writable):
             call.write(bytes(rest[:room]))
