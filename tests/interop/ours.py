@@ -61,8 +61,8 @@ class OurCell:
 class OurServers:
     """vlserver and fileserver as two processes on node fs1, with namei partitions at /vicepa."""
 
-    def __init__(self, network: Network) -> None:
-        self.node = add_node(network, "fs1")
+    def __init__(self, network: Network, node: Node | None = None) -> None:
+        self.node = node or add_node(network, "fs1")
         self.vlserver = self.start_vlserver()
         self.fileserver = self.start_fileserver()
 
@@ -87,6 +87,11 @@ class OurServers:
             START_SECONDS,
         )
         return daemon
+
+    def stop(self) -> None:
+        """Shut both down cleanly."""
+        self.fileserver.stop(signal.SIGTERM)
+        self.vlserver.stop(signal.SIGTERM)
 
     def vos(self, *words: str, stdin: str = "") -> Result:
         """Stock vos -noauth on the servers' node."""
