@@ -1,4 +1,4 @@
-"""Our client with stock servers: what its coroutines say happens when OpenAFS 1.8.9 answers."""
+"""Our client with stock servers and with ours: what its coroutines say happens, whoever answers."""
 
 import errno
 from typing import Any
@@ -6,20 +6,24 @@ from typing import Any
 from twisted.internet.threads import deferToThread
 
 from afs.client import FileClient
-from afs.errors import UnifiedError
+from afs.errors import UnifiedError, VolumeError
+from afs.rpc.fs import RXAFS
 from afs.rpc.vl import ListAddrByAttributes
 from afs.types import VICED_CAPABILITY_64BITFILES, VICED_CAPABILITY_ERRORTRANS, VICED_CAPABILITY_WRITELOCKACL, AFSFid
 from rx.constants import RxgenCode
 from rx.errors import Abort
 from tests.interop.case import InteropTest
+from tests.interop.namespaces import Network
+from tests.interop.ours import OurServers
 from tests.interop.stock import StockCell, add_node, address_of
 
+VOLUMES = ("scratch", "other")
 LARGE = bytes(range(256)) * 20_000
 ALWAYS = VICED_CAPABILITY_ERRORTRANS | VICED_CAPABILITY_64BITFILES | VICED_CAPABILITY_WRITELOCKACL
 
 
 class OwnClientTests(InteropTest):
-    """A stock cell, and our client in a node beside it."""
+    """The same conversation with a stock cell and with ours."""
 
     async def refused(self, awaitable: Any) -> int:
         try:
@@ -29,18 +33,36 @@ class OwnClientTests(InteropTest):
         raise AssertionError("was not refused")
 
     async def test_stock_servers(self) -> None:
-        """Files, names, links, access lists, locks, volumes, locations and promises, all of them."""
+        """Stock servers do what the client says: files, names, access lists, locks, promises, locations."""
         network = self.new_network()
-        cell = await deferToThread(StockCell, network, ("scratch", "other"))
+        await deferToThread(StockCell, network, VOLUMES)
+        fs = await self.everything(network)
+        self.assertEqual(await self.refused(fs.StoreACL(AFSFid(1, 1, 1), b"")), RxgenCode.RXGEN_OPCODE)
+        self.assertEqual(await self.refused(fs.RemoveFile(AFSFid(0, 1, 1), b"x")), UnifiedError.UAEINVAL)
+
+    async def test_our_servers(self) -> None:
+        """Ours do the same, and know the newer StoreACL."""
+        network = self.new_network()
+        servers = await deferToThread(OurServers, network)
+        administrator = self.own_client(servers.node)
+        for volume in VOLUMES:
+            (await servers.node.run("vos", "create", "fs1", "a", volume, "-maxquota", "0", "-noauth")).check()
+            administrator.root_volume = volume.encode()
+            await administrator.set_acl("/", {"system:administrators": "all", "system:anyuser": "all"})
+        fs = await self.everything(network)
+        self.assertEqual(await self.refused(fs.StoreACL(AFSFid(1, 1, 1), b"")), VolumeError.VNOVOL)
+
+    async def everything(self, network: Network) -> RXAFS:
+        """The whole conversation; the file service at the end of it."""
         client = self.own_client(add_node(network, "ca"))
         other = self.own_client(add_node(network, "cb"))
         client.root_volume = other.root_volume = b"scratch"
         await self.files(client)
-        await self.names(client, cell)
+        await self.names(client)
         await self.access_lists(client)
         await self.locks(client, other)
         await self.promises(client, other)
-        await self.servers(client)
+        return await self.servers(client)
 
     async def files(self, client: FileClient) -> None:
         await client.write_file("/large", LARGE)
@@ -53,7 +75,7 @@ class OwnClientTests(InteropTest):
         found = await client.bulk_status([await client.resolve("/large"), AFSFid(await self.volume(client), 9000, 1)])
         self.assertEqual((found[0].Length, found[1].errorCode), (10, 102))
 
-    async def names(self, client: FileClient, cell: StockCell) -> None:
+    async def names(self, client: FileClient) -> None:
         await client.mkdir("/dir")
         for number in range(200):
             await client.create(f"/dir/{'n' * (number % 100)}{number}")
@@ -75,7 +97,8 @@ class OwnClientTests(InteropTest):
         self.assertEqual(await self.refused(client.rename("/dir/two", "/mounted/two")), errno.EXDEV)
 
     async def access_lists(self, client: FileClient) -> None:
-        expected = ({"system:administrators": 127, "system:anyuser": 127}, {})
+        nobody: dict[str, int] = {}
+        expected = ({"system:administrators": 127, "system:anyuser": 127}, nobody)
         self.assertEqual(await client.get_acl("/dir"), expected)
         await client.set_acl("/dir", {"system:anyuser": "rlda"}, {"system:authuser": "w"})
         self.assertEqual(await client.get_acl("/dir"), ({"system:anyuser": 1 + 8 + 16 + 64}, {"system:authuser": 2}))
@@ -101,14 +124,14 @@ class OwnClientTests(InteropTest):
         kinds = {event.kind for event in other.breaks.history}
         self.assertLessEqual({"identify", "reset", "break"}, kinds)
 
-    async def servers(self, client: FileClient) -> None:
+    async def servers(self, client: FileClient) -> RXAFS:
         fs = client.fs((address_of("fs1"), 7000))
         (capabilities,) = await fs.GetCapabilities()
         self.assertEqual(capabilities & ALWAYS, ALWAYS)
         seconds, _ = await fs.GetTime()
         self.assertGreater(seconds, 1_600_000_000)
-        self.assertEqual(await self.refused(fs.RemoveFile(AFSFid(0, 1, 1), b"x")), UnifiedError.UAEINVAL)
-        self.assertEqual(await self.refused(fs.StoreACL(AFSFid(1, 1, 1), b"")), RxgenCode.RXGEN_OPCODE)
+        root = AFSFid(await self.volume(client), 1, 1)
+        self.assertEqual(await self.refused(fs.RemoveFile(root, b"dir")), UnifiedError.UAEISDIR)
         self.assertEqual(len(await fs.GetStatistics64(16)), 16)
         vl = client.vl((address_of("fs1"), 7003))
         _, _, count, addresses = await vl.GetAddrsU(ListAddrByAttributes(Mask=2, index=1))
@@ -117,6 +140,7 @@ class OwnClientTests(InteropTest):
         self.assertEqual(await volser.XListPartitions(), (0,))
         names = {each.name for each in await volser.ListVolumes(0, 1)}
         self.assertLessEqual({b"scratch", b"other"}, names)
+        return fs
 
     async def volume(self, client: FileClient) -> int:
         return await client.locator.volume_id(b"scratch")
