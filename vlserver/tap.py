@@ -10,10 +10,11 @@ from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
-from afs.cells import default_address
+from afs.cells import ConfigurationError, chosen_addresses, default_address
 from afs.logs import LEVELS, LoggedService, level_named
 from afs.users import Authority, UserList
 from rx.transport import RxPort
@@ -23,6 +24,8 @@ from vlserver.store import open_store
 
 DEFAULT_PORT = 7003
 
+log = Logger()
+
 
 class Options(BaseOptions):
     """The command line of afs-vlserver."""
@@ -31,7 +34,12 @@ class Options(BaseOptions):
     longdesc = "An AFS volume location server: says which file servers have a volume."
 
     optParameters = [
-        ["config", None, "/etc/openafs/server", "OpenAFS server configuration directory (UserList)"],
+        [
+            "config",
+            None,
+            "/etc/openafs/server",
+            "OpenAFS server configuration directory (UserList, NetInfo, NetRestrict)",
+        ],
         [
             "database",
             None,
@@ -52,7 +60,7 @@ class Options(BaseOptions):
         self["noauth-from"] = []
 
     def opt_address(self, word: str) -> None:
-        """An IPv4 address to serve on; may be repeated. Default: the first that is not loopback."""
+        """An IPv4 address to serve on; may be repeated. Default: this host's own, as NetInfo and NetRestrict say."""
         self["address"].append(_parsed(IPv4Address, word, "an IPv4 address"))
 
     def opt_noauth_from(self, word: str) -> None:
@@ -80,11 +88,14 @@ def makeService(options: Options) -> IService:
 
     any_reactor: Any = reactor
     try:
-        users = UserList.read(Path(options["config"]))
+        config = Path(options["config"])
+        users = UserList.read(config)
+        addresses = options["address"] or chosen_addresses(config) or [default_address()]
         store = open_store(options["database"], any_reactor, time.time)
-    except (OSError, StoreError) as problem:
+    except (ConfigurationError, OSError, StoreError) as problem:
         raise SystemExit(f"afs-vlserver: {problem}") from problem
-    addresses = options["address"] or [default_address()]
+    if not users and not options["noauth"]:
+        log.warn("{config}/UserList names nobody: nobody can change anything", config=config)
     ports = [RxPort(any_reactor, address=str(address), port=options["port"]) for address in addresses]
     authority = Authority(users, noauth=bool(options["noauth"]), noauth_from=options["noauth-from"])
     log_path = options.parent.get("logfile") if options.parent else None

@@ -50,8 +50,8 @@ class Generator:
     """Random RPCs over so few names, ids, servers and partitions that they meet all the time.
 
     Left out is what a stock server answers from a database it has damaged: read-write ids and changed ids of zero,
-    addresses that are no addresses, the nil UUID, and flag words that mean a free block; and names so long that with the
-    suffix of a clone they do not fit its buffer, for which it refuses every listing by pattern.
+    addresses that are no addresses, the nil UUID, and flag words that mean a free block. So are names that with the
+    suffix of a clone do not fit its buffer: one such entry makes it refuse every listing by pattern.
     """
 
     def __init__(self, random_: random.Random) -> None:
@@ -71,10 +71,12 @@ class Generator:
         return bytes(self._one(*NAMES)) if self._random.random() < 0.85 else bytes(self._one(*ODD_NAMES))
 
     def _id(self) -> int:
-        return self._random.randrange(1, 16) if self._random.random() < 0.97 else int(self._one(0x20000003, 0xFFFFFFFF))
+        if self._random.random() < 0.97:
+            return self._random.randrange(1, 16)
+        return int(self._one(0x20000003, 0xFFFFFFFF))
 
     def _id_or_none(self) -> int:
-        return self._one(0, self._id())
+        return int(self._one(0, self._id()))
 
     def _kind(self) -> int:
         return int(self._one(-1, -1, 0, 0, 1, 2, 3, -2))

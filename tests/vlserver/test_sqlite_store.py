@@ -9,9 +9,11 @@ import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.internet.error import ConnectionDone, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
@@ -114,6 +116,62 @@ class SqliteStoreTest(StoreContract, TestCase):
         connection.execute("PRAGMA max_page_count = 1000000")
         await store.write(fill, BY)
         self.assertEqual(await store.read(lambda t: t.last_key()), 999)
+
+
+class _FailingConnection:
+    """A connection whose next COMMIT fails, as on a disk that went away."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.armed = False
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        if statement == "COMMIT" and self.armed:
+            self.armed = False
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._connection.execute(statement, *values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+class BatchTest(TestCase):
+    """Writes that wait together share a commit."""
+
+    async def test_failed_commit(self) -> None:
+        """When it fails every one of them fails, with the reason; nothing is kept, and the next write succeeds."""
+        store = open_sqlite(self.mktemp())
+        self.addCleanup(lambda: ensureDeferred(store.close()))
+        await store.write(furnish, BY)
+        before, revision = await store.read(everything), store.revision
+        connection: Any = _FailingConnection(store._writing)
+        store._writing = connection
+        begun: Deferred[None] = Deferred()
+        together = Event()
+
+        def hold(t: ITransaction) -> None:
+            reactor.callFromThread(begun.callback, None)  # type: ignore[attr-defined]
+            together.wait()
+
+        def arm(t: ITransaction) -> None:
+            t.set_setting("armed", 1)
+            connection.armed = True
+
+        holding = ensureDeferred(store.write(hold, BY))
+        await begun
+        writes = [ensureDeferred(store.write(setting(f"n{number}", 1), BY)) for number in range(5)]
+        writes.append(ensureDeferred(store.write(arm, BY)))
+        together.set()
+        await holding
+        outcomes = await DeferredList(writes, consumeErrors=True)
+        for succeeded, outcome in outcomes:
+            failure: Any = outcome
+            self.assertFalse(succeeded)
+            failure.trap(StoreError)
+            self.assertIn("disk I/O error", failure.getErrorMessage())
+        self.assertEqual((await store.read(everything), store.revision), (before, revision))
+        await store.write(setting("x", 1), BY)
+        self.assertEqual(store.revision, revision + 1)
 
 
 class OpeningTest(TestCase):
