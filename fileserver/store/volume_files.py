@@ -39,8 +39,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 INLINE_SIZE = 256 * 1024
-"""Transfers up to this size run in the reactor's thread: from the page cache they take about as long as handing them
-to another thread and back (tests/bench/bench_store.py)."""
+"""Transfers up to this size run in the reactor's thread. Measured (tests/bench/bench_store.py): handing one to a thread and
+back costs 55 to 80 us, a read of this size from the page cache 4 us and a write 90 us; 1 MiB 20 us and 350 us.
+"""
 
 COPY_SIZE = 1 << 30
 """Of one copy_file_range call; the kernel's own limit is 2 GiB."""
