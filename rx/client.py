@@ -11,40 +11,29 @@ from twisted.internet.defer import Deferred
 
 from rx.call import Call
 from rx.constants import RxCode
+from rx.dispatch import exchange
 from rx.errors import CallLost
 from rx.peer import Address
-from rx.security.interfaces import ISecurity
-from rx.service import Operation, exchange
+from rx.service import Operation
 
 if TYPE_CHECKING:
+    import rx.connection
     from rx.transport import CallConversation, RxPort
 
 
 class Connection:
     """Four calls at a time to one service of one peer; further ones wait in order.
 
-    `dead_seconds` without a packet from the peer, `idle_seconds` without data, and `hard_seconds` in all end a call
-    in CallLost; None is the engine's default (for hard_seconds: no bound). The time spent waiting for a channel
-    counts to a call's timeout.
+    `dead_seconds` without a packet from the peer, `idle_seconds` without progress, and `hard_seconds` in all end a
+    call in CallLost; None is no bound. The time spent waiting for a channel counts to the last.
     """
 
-    def __init__(
-        self,
-        port: RxPort,
-        peer: Address,
-        service_id: int,
-        security: ISecurity | None = None,
-        *,
-        dead_seconds: float | None = None,
-        idle_seconds: float | None = None,
-        hard_seconds: float | None = None,
-    ) -> None:
-        chosen = {"dead_seconds": dead_seconds, "idle_seconds": idle_seconds}
-        given = {name: seconds for name, seconds in chosen.items() if seconds is not None}
-        self.peer = peer
+    def __init__(self, port: RxPort, engine: rx.connection.Connection, hard_seconds: float | None) -> None:
+        """See `RxPort.connect`."""
+        self.peer: Address = engine.peer
         self._port = port
+        self._engine = engine
         self._hard_seconds = hard_seconds
-        self._engine = port.endpoint.connect(peer, service_id, security, **given)
         self._waiting: deque[Deferred[Call]] = deque()
         self._open: set[CallConversation] = set()
         self._closed = False

@@ -6,7 +6,7 @@ coroutine is driven by hand, and handed to Twisted only if it suspends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from time import perf_counter
 from types import coroutine
 from typing import Any
@@ -16,11 +16,13 @@ from twisted.logger import Logger
 
 from rx.connection import Connection
 from rx.constants import RxCode
+from rx.dispatch import answer, read_opcode
 from rx.errors import RxError
 from rx.peer import Address
-from rx.quota import Quota
-from rx.service import Procedure, Procedures, Service, answer, read_opcode
+from rx.service import Procedure, Procedures, Service
+from rx.timers import DEAD_SECONDS, IDLE_SECONDS
 from rx.transport import CallConversation, RxPort
+from rx.turns import Turns
 
 
 class ServerCall:
@@ -62,22 +64,30 @@ Factory = Callable[[ServerCall], Service]
 
 
 class Server:
-    """Services on a port. `running` and `running_per_host` bound the procedures that run at a time (`rx.quota`)."""
+    """Services on a port. `running` and `running_per_host` bound the procedures that run at a time (`rx.turns`)."""
 
     _log = Logger()
 
-    def __init__(self, port: RxPort, quota: Quota[Callable[[], None]] | None = None) -> None:
+    def __init__(self, port: RxPort, turns: Turns[Callable[[], None]] | None = None) -> None:
         self._port = port
-        self._quota: Quota[Callable[[], None]] = quota or Quota()
+        self._turns: Turns[Callable[[], None]] = turns or Turns()
         self.services: list[Offered] = []
 
-    def add(self, service: type[Service], factory: Factory, **terms: Any) -> None:
-        """Serve `service` by what `factory` makes for each call. `terms` are those of `Endpoint.offer`:
-        security_indices, check_reach, dead_seconds, idle_seconds.
-        """
+    def add(
+        self,
+        service: type[Service],
+        factory: Factory,
+        *,
+        security_indices: Sequence[int] = (0,),
+        check_reach: bool = False,
+        dead_seconds: float = DEAD_SECONDS,
+        idle_seconds: float | None = IDLE_SECONDS,
+    ) -> None:
+        """Serve `service` by what `factory` makes for each call. The rest as in `Endpoint.offer`."""
         offered = Offered(service, factory)
         self.services.append(offered)
-        self._port.offer(service.service_id, lambda conversation: self._accept(offered, conversation), **terms)
+        self._port.endpoint.offer(service.service_id, security_indices, check_reach, dead_seconds, idle_seconds)
+        self._port.accept(service.service_id, lambda conversation: self._accept(offered, conversation))
 
     def _accept(self, offered: Offered, conversation: CallConversation) -> None:
         host = conversation.peer[0]
@@ -85,13 +95,13 @@ class Server:
         def start() -> None:
             self._drive(self._serve(offered, conversation))
 
-        if self._quota.enter(host, start):
+        if self._turns.enter(host, start):
             start()
             return
         completed = conversation.on_completed
 
         def withdraw() -> None:
-            self._quota.withdraw(host, start)
+            self._turns.withdraw(host, start)
             if completed is not None:
                 completed()
 
@@ -125,7 +135,7 @@ class Server:
             if procedure is not None:
                 procedure.calls += 1
                 procedure.seconds += perf_counter() - started
-            if (waiting := self._quota.leave(conversation.peer[0])) is not None:
+            if (waiting := self._turns.leave(conversation.peer[0])) is not None:
                 self._port.reactor.callLater(0, waiting)
 
     def _refuse(

@@ -9,23 +9,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import cache
 from inspect import Parameter, signature
-from struct import Struct
 from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from rx.constants import RxgenCode
 from rx.errors import Abort
-from rx.streams import MAXIMUM_READ, Conversation, FramedSink, FramedSource, Framing, Rest, Sink, Source
-from xdr import Codec, Truncated, XdrError, codec, sequence
-
-REQUEST_LIMIT = 2 << 20
-"""Bytes of arguments a request may have: above the largest there is, PR_NameToID with 5000 names of 256 bytes."""
-
-REPLY_LIMIT = 256 << 20
-"""Bytes of results a reply may have: VL_ListAttributesN2 of a cell of half a million volumes."""
+from rx.streams import Framing, Rest, Sink, Source
+from xdr import Codec, XdrError, codec, sequence
 
 F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
 
-_word = Struct(">I")
+OPCODE_SIZE = 4
 
 
 def rpc(opcode: int) -> Callable[[F], F]:
@@ -113,7 +106,7 @@ class Operation:
         self._results: Codec[Any] | None = (
             sequence([codec(each) for each in results]) if self.returns_several or not results else codec(outs)
         )
-        self._opcode_word = _word.pack(opcode & 0xFFFF_FFFF)
+        self._opcode_word = (opcode & 0xFFFF_FFFF).to_bytes(OPCODE_SIZE, "big")
         if self.stream and self.stream.to_client and self.stream.framing is Rest and results:
             raise TypeError(f"{self.name}: results cannot be told from an uncounted stream before them")
 
@@ -137,7 +130,7 @@ class Operation:
 
     def decode_request(self, request: bytes) -> tuple[tuple[Any, ...], int]:
         """The INs, and the offset after them. Bytes beyond are a stream or, as in OpenAFS, nobody's."""
-        return self._arguments.unpack(request, _word.size) if self._arguments is not None else ((), _word.size)
+        return self._arguments.unpack(request, OPCODE_SIZE) if self._arguments is not None else ((), OPCODE_SIZE)
 
     def encode_reply(self, result: Any) -> bytes:
         """The OUTs from what the procedure returned."""
@@ -220,138 +213,6 @@ class Procedures:
         return iter(self._by_opcode.values())
 
 
-def read_opcode(request: bytes) -> int:
-    """The opcode a request begins with; Abort(RXGEN_DECODE) when there is none."""
-    if len(request) < _word.size:
-        raise Abort(RxgenCode.RXGEN_DECODE)
-    return int.from_bytes(request[: _word.size], "big")
-
-
-async def answer(procedure: Procedure, instance: Service, request: bytes, conversation: Conversation) -> bytes:
-    """Serve one call whose first bytes are `request`: what is left to send, after the stream, as its reply.
-
-    The one place where wire errors become codes: arguments that do not decode are RXGEN_SS_UNMARSHAL, results that do
-    not encode RXGEN_SS_MARSHAL. Otherwise raises what the procedure raises.
-    """
-    operation = procedure.operation
-    stream = operation.stream
-    if stream is None:
-        arguments = await _whole_arguments(operation, request, conversation)
-        result = await procedure.function(instance, *arguments)
-    else:
-        arguments, end, request = await _leading_arguments(operation, request, conversation)
-        if stream.to_client:
-            sink = FramedSink(stream.framing, conversation)
-            result = await procedure.function(instance, *_insert(arguments, stream.position, sink))
-            await sink.close()
-        else:
-            source = FramedSource(stream.framing, conversation, request[end:])
-            await _count_of(source, RxgenCode.RXGEN_SS_UNMARSHAL)
-            result = await procedure.function(instance, *_insert(arguments, stream.position, source))
-    try:
-        return operation.encode_reply(result)
-    except XdrError as problem:
-        raise Abort(RxgenCode.RXGEN_SS_MARSHAL, f"{operation.name}: {problem}") from problem
-
-
-async def _count_of(source: FramedSource, code: int) -> int:
-    try:
-        return await source.read_count()
-    except EOFError as problem:
-        raise Abort(code, str(problem)) from problem
-
-
-def _insert(arguments: tuple[Any, ...], position: int, stream: Any) -> tuple[Any, ...]:
-    return (*arguments[:position], stream, *arguments[position:])
-
-
-async def _whole_arguments(operation: Operation, request: bytes, conversation: Conversation) -> tuple[Any, ...]:
-    more = await conversation.receive()
-    if more:
-        request = await read_all(conversation, REQUEST_LIMIT, request + more, RxgenCode.RXGEN_SS_UNMARSHAL)
-    try:
-        return operation.decode_request(request)[0]
-    except XdrError as problem:
-        raise Abort(RxgenCode.RXGEN_SS_UNMARSHAL, f"{operation.name}: {problem}") from problem
-
-
-async def _leading_arguments(
-    operation: Operation, request: bytes, conversation: Conversation
-) -> tuple[tuple[Any, ...], int, bytes]:
-    """The INs of a split call as soon as they are there, the offset after them, and the bytes read so far."""
-    while True:
-        try:
-            arguments, end = operation.decode_request(request)
-        except Truncated as problem:
-            more = await conversation.receive()
-            if not more or len(request) + len(more) > REQUEST_LIMIT:
-                raise Abort(RxgenCode.RXGEN_SS_UNMARSHAL, f"{operation.name}: {problem}") from problem
-            request += more
-        except XdrError as problem:
-            raise Abort(RxgenCode.RXGEN_SS_UNMARSHAL, f"{operation.name}: {problem}") from problem
-        else:
-            return arguments, end, request
-
-
-async def read_all(conversation: Conversation, limit: int, already: bytes, code: int) -> bytes:
-    """Everything to the end of the other side's data, after what was read already; Abort(code) beyond `limit`
-    bytes.
-    """
-    collected = bytearray(already)
-    while piece := await conversation.receive():
-        collected += piece
-        if len(collected) > limit:
-            raise Abort(code, f"more than {limit} bytes")
-    return bytes(collected)
-
-
-async def exchange(operation: Operation, arguments: tuple[Any, ...], conversation: Conversation) -> Any:
-    """The client's side of one call: send the INs and its stream, take the server's stream and the OUTs.
-
-    Arguments that do not encode raise Abort(RXGEN_CC_MARSHAL) before anything is sent, results that do not decode
-    Abort(RXGEN_CC_UNMARSHAL). Otherwise raises what the conversation, or the stream passed in, raises.
-    """
-    stream = operation.stream
-    plain = arguments if stream is None else arguments[: stream.position] + arguments[stream.position + 1 :]
-    try:
-        request = operation.encode_request(plain)
-    except XdrError as problem:
-        raise Abort(RxgenCode.RXGEN_CC_MARSHAL, f"{operation.name}: {problem}") from problem
-    await conversation.send(request)
-    if stream is not None and not stream.to_client:
-        await _send_stream(stream.framing, arguments[stream.position], conversation)
-    conversation.finish()
-    if stream is not None and stream.to_client:
-        await _receive_stream(stream.framing, arguments[stream.position], conversation)
-    reply = await read_all(conversation, REPLY_LIMIT, b"", RxgenCode.RXGEN_CC_UNMARSHAL)
-    try:
-        return operation.decode_reply(reply)
-    except XdrError as problem:
-        raise Abort(RxgenCode.RXGEN_CC_UNMARSHAL, f"{operation.name}: {problem}") from problem
-
-
-async def _send_stream(framing: Framing, source: Any, conversation: Conversation) -> None:
-    sink = FramedSink(framing, conversation)
-    if framing.count is not None:
-        sink.announce(source.length)
-    while piece := await source.read(MAXIMUM_READ):
-        await sink.write(piece)
-    await sink.close()
-
-
-async def _receive_stream(framing: Framing, sink: Sink, conversation: Conversation) -> None:
-    source = FramedSource(framing, conversation)
-    length = await _count_of(source, RxgenCode.RXGEN_CC_UNMARSHAL)
-    if framing.count is not None:
-        sink.announce(length)
-    taken = 0
-    while piece := await source.read():
-        taken += len(piece)
-        await sink.write(piece)
-    if framing.count is not None and taken != length:
-        raise Abort(RxgenCode.RXGEN_CC_UNMARSHAL, f"{length - taken} bytes of the stream are missing")
-
-
 class InProcess:
     """A `Caller` whose server is an instance in the same process: every value goes through its wire form, streams
     directly.
@@ -367,6 +228,11 @@ class InProcess:
         plain = arguments if stream is None else arguments[: stream.position] + arguments[stream.position + 1 :]
         decoded, _ = operation.decode_request(operation.encode_request(plain))
         if stream is not None:
-            decoded = _insert(decoded, stream.position, arguments[stream.position])
+            decoded = with_stream(decoded, stream.position, arguments[stream.position])
         procedure = self._procedures.find(operation.opcode)
         return operation.decode_reply(operation.encode_reply(await procedure.function(self._instance, *decoded)))
+
+
+def with_stream(arguments: tuple[Any, ...], position: int, stream: Any) -> tuple[Any, ...]:
+    """The parameters of a split call: its INs with the stream in its place."""
+    return (*arguments[:position], stream, *arguments[position:])

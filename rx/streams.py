@@ -51,7 +51,11 @@ class Source(Protocol):
 
 
 class Conversation(Protocol):
-    """One call as `rx.service` sees it, from either end: bytes out, bytes in."""
+    """One call as `rx.dispatch` sees it, from either end: bytes out, bytes in."""
+
+    @property
+    def answered(self) -> bool:
+        """The other end has ended the call without error: what is sent now is not wanted, and goes nowhere."""
 
     async def send(self, data: bytes | memoryview) -> None:
         """Queue `data`, waiting for room where there is none."""

@@ -29,6 +29,7 @@ from rx.events import CallArrived, CallCompleted, DataArrived, Writable
 from rx.limits import Limits
 from rx.output import Datagrams
 from rx.peer import Address
+from rx.timers import DEAD_SECONDS
 from rx.udp import DatagramPort, UdpSocket
 
 if TYPE_CHECKING:
@@ -62,13 +63,17 @@ class CallConversation:
         self._reader: Deferred[None] | None = None
         self._writer: Deferred[None] | None = None
 
+    @property
+    def answered(self) -> bool:
+        return self.call.completed and self.call.error is None
+
     async def send(self, data: bytes | memoryview) -> None:
         call = self.call
         while data:
             if self.error is not None:
                 raise self.error
-            if call.completed and call.error is None:
-                return  # answered before it was heard to the end: the rest is not wanted
+            if self.answered:
+                return
             if room := call.writable:
                 call.write(bytes(data) if len(data) <= room else bytes(data[:room]))
                 data = memoryview(data)[room:]
@@ -81,7 +86,7 @@ class CallConversation:
     def finish(self) -> None:
         if self.error is not None:
             raise self.error
-        if not self.call.completed or self.call.error is not None:
+        if not self.answered:
             self.call.end_writing()
             self._port.flush_soon()
 
@@ -204,19 +209,24 @@ class RxPort:
         return seconds
 
     def connect(
-        self, peer: Address, service_id: int, security: ISecurity | None = None, **timeouts: float | None
+        self,
+        peer: Address,
+        service_id: int,
+        security: ISecurity | None = None,
+        *,
+        dead_seconds: float = DEAD_SECONDS,
+        idle_seconds: float | None = None,
+        hard_seconds: float | None = None,
     ) -> Connection:
-        """A client connection; see `rx.client.Connection`. `dead_seconds`, `idle_seconds`, `hard_seconds` bound its
-        calls.
-        """
+        """A client connection; what bounds its calls is told in `rx.client.Connection`. `security` None is rxnull."""
         from rx.client import Connection
 
-        return Connection(self, peer, service_id, security, **timeouts)
+        engine = self.endpoint.connect(peer, service_id, security, dead_seconds, idle_seconds)
+        return Connection(self, engine, hard_seconds)
 
-    def offer(self, service_id: int, accept: Callable[[CallConversation], None], **terms: Any) -> None:
-        """Have calls to a service given to `accept`; `terms` are those of `Endpoint.offer`."""
-        self.endpoint.offer(service_id, **terms)
-        self._acceptors[service_id] = accept
+    def accept(self, service_id: int, acceptor: Callable[[CallConversation], None]) -> None:
+        """Give the calls to a service, which the endpoint was told to offer, to `acceptor`."""
+        self._acceptors[service_id] = acceptor
 
     def converse(self, call: Call, on_completed: Callable[[], None] | None = None) -> CallConversation:
         """The conversation of a call we made. `on_completed` is called when the engine has ended it."""
@@ -231,7 +241,8 @@ class RxPort:
         """Refuse new calls, let the running ones finish until the deadline, abort the rest, and close the socket."""
         if self._socket is None:
             return
-        self.tranquil()
+        if self._refuse_with is None:
+            self.tranquil()
         if self._arrived:
             self._drained = Deferred()
             alarm = self.reactor.callLater(deadline_seconds, self._stop_waiting)

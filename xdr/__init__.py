@@ -5,29 +5,26 @@ fast ones.
 """
 
 from xdr.codec import (
-    Array,
     Bool,
     Char,
     CharVector,
     Codec,
     Fixed,
-    FixedArray,
     FixedOpaque,
     Int32,
     Int64,
     Opaque,
-    Pointer,
     Short,
     String,
     Truncated,
     UChar,
     UInt32,
     UInt64,
-    Union,
     UShort,
     XdrError,
     codec,
 )
+from xdr.composite import Array, FixedArray, Pointer, Union
 from xdr.struct import Struct, sequence, struct
 
 __all__ = [

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform, get_type_hints
 
-from xdr.codec import Buffer, Codec, Fixed, PointerCodec, codec
+from xdr.codec import Buffer, Codec, Fixed, codec
+from xdr.composite import PointerCodec
 
 T = TypeVar("T")
 

@@ -67,6 +67,9 @@ class Example(Service, service_id=77):
     @rpc(16)
     async def FetchThenRefuse(self, size: UInt32, data: Annotated[Sink, Counted32]) -> UInt32: ...
 
+    @rpc(17)
+    async def Glance(self, code: Int32, data: Annotated[Source, Rest]) -> UInt32: ...
+
 
 _CYCLE = bytes((index * 7 + (index >> 8)) & 0xFF for index in range(1 << 16))
 
@@ -149,3 +152,9 @@ class Server(Example):
         data.announce(size)
         await data.write(pattern(size // 2))
         raise Abort(REFUSED)
+
+    async def Glance(self, code: int, data: Source) -> int:
+        piece = await data.read(1000)
+        if code:
+            raise Abort(code)
+        return len(piece)

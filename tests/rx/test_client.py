@@ -14,6 +14,18 @@ from tests.rx.ports import Ports
 ABORT = 4
 
 
+class Endless:
+    """A source that does not end by itself."""
+
+    length = None
+    given = 0
+
+    async def read(self, size: int, /) -> bytes:
+        self.given += size
+        assert self.given < 100_000_000
+        return bytes(size)
+
+
 class Calls(SynchronousTestCase):
     """Calls over one connection."""
 
@@ -116,6 +128,18 @@ class Calls(SynchronousTestCase):
         self.ports.pump()
         self.assertEqual(self.aborts(), [RxCode.RX_USER_ABORT])
         self.assertEqual(self.ports.run(self.example.Add(1)), 2)
+
+    def test_answered_early(self) -> None:
+        """A server may answer, or refuse, before it has heard the stream to its end: the client stops sending."""
+        for code in (0, REFUSED):
+            source = Endless()
+            call = self.ports.begin(self.example.Glance(code, source))
+            self.ports.advance(1.0)
+            if code:
+                self.assertEqual(self.failureResultOf(call, Abort).value.code, REFUSED)
+            else:
+                self.assertLessEqual(self.successResultOf(call), 1000)
+            self.assertLess(source.given, 10_000_000)
 
     def test_peer_vanishes(self) -> None:
         """A server that falls silent in mid-call raises CallLost(RX_CALL_DEAD) after the dead time."""

@@ -7,11 +7,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rx.constants import RxCode, RxgenCode
 from rx.errors import Abort, CallLost, RxError
-from rx.quota import Quota
 from rx.security.interfaces import ANONYMOUS
 from rx.server import Server as RxServer
 from rx.service import Procedure
 from rx.streams import Buffer
+from rx.turns import Turns
 from tests.rx.example import Example, Server, pattern
 from tests.rx.ports import Ports
 
@@ -152,7 +152,7 @@ class Serving(SynchronousTestCase):
             wire.cut = True
         self.ports.advance(60.0, step=0.5)
         self.assertEqual((self.procedure("Fetch").calls, self.procedure("Fetch").errors), (1, 1))
-        self.assertEqual(self.ports.rx_server._quota.running, 0)
+        self.assertEqual(self.ports.rx_server._turns.running, 0)
 
     def test_client_vanishes_in_its_stream(self) -> None:
         """A procedure that reads from a client that is gone gets CallLost(RX_CALL_DEAD); one given up by it, the
@@ -204,7 +204,7 @@ class Quotas(SynchronousTestCase):
     def setUp(self) -> None:
         self.ports = Ports()
         self.addCleanup(self.ports.stop)
-        self.ports.rx_server = RxServer(self.ports.server, Quota(total=3, per_host=2))
+        self.ports.rx_server = RxServer(self.ports.server, Turns(total=3, per_host=2))
         self.ports.rx_server.add(Example, self.ports._make)
         self.example = Example.client(self.ports.connect())
 
@@ -233,12 +233,12 @@ class Quotas(SynchronousTestCase):
         calls[2].addErrback(lambda failure: None)
         calls[2].cancel()
         self.ports.pump()
-        self.assertEqual(self.ports.rx_server._quota.waiting, 0)
+        self.assertEqual(self.ports.rx_server._turns.waiting, 0)
         for tag in (0, 1):
             self.ports.instance.waiting[tag].callback(0)
         self.ports.pump()
         self.assertEqual(self.began(), [0, 1])
-        self.assertEqual(self.ports.rx_server._quota.running, 0)
+        self.assertEqual(self.ports.rx_server._turns.running, 0)
 
 
 class Fetching(SynchronousTestCase):

@@ -6,8 +6,9 @@ from typing import Annotated, Any, TypeVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from rx.constants import RxgenCode
+from rx.dispatch import REQUEST_LIMIT, answer, exchange, read_opcode
 from rx.errors import Abort
-from rx.service import REQUEST_LIMIT, InProcess, Operation, Procedures, Service, answer, exchange, read_opcode, rpc
+from rx.service import InProcess, Operation, Procedures, Service, rpc
 from rx.streams import Buffer, BytesSource, Rest, Sink
 from tests.rx.example import Example, Server, pattern
 from xdr import UInt32
@@ -17,6 +18,8 @@ T = TypeVar("T")
 
 class Script:
     """A conversation whose other side was written down before: pieces to receive, and what was sent."""
+
+    answered = False
 
     def __init__(self, pieces: Sequence[bytes] = ()) -> None:
         self.pieces = list(pieces)

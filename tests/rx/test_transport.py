@@ -126,6 +126,15 @@ class Turns(SynchronousTestCase):
         self.ports.advance(1.0)
         self.successResultOf(stopped)
 
+    def test_stop_of_a_tranquil_port(self) -> None:
+        """A port made tranquil with a code refuses with that code to its end."""
+        self.ports.begin(self.example.Wait(1))
+        self.ports.server.tranquil(111)
+        self.ports.begin(self.ports.server.stop(5.0))
+        with self.assertRaises(Abort) as caught:
+            self.ports.run(self.example.Add(1))
+        self.assertEqual(caught.exception.code, 111)
+
     def test_stop_deadline(self) -> None:
         """A call that still runs at the deadline is aborted with RX_RESTARTING, and its procedure learns of it."""
         waiting = self.ports.begin(self.example.Wait(1))
@@ -159,9 +168,9 @@ class Turns(SynchronousTestCase):
         for port in (self.ports.client, self.ports.server):
             self.assertEqual(port._conversations, {})
             self.assertEqual(port._arrived, 0)
-        self.assertEqual(self.ports.rx_server._quota.running, 1)  # the procedure waits on, for itself
+        self.assertEqual(self.ports.rx_server._turns.running, 1)  # the procedure waits on, for itself
         self.ports.instance.waiting[1].callback(1)
-        self.assertEqual(self.ports.rx_server._quota.running, 0)
+        self.assertEqual(self.ports.rx_server._turns.running, 0)
 
 
 class Refused(SynchronousTestCase):

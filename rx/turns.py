@@ -17,7 +17,7 @@ RUNNING_PER_HOST = 256
 """Of one host: a quarter, so that a client with many users never waits alone and never starves the others."""
 
 
-class Quota(Generic[T]):
+class Turns(Generic[T]):
     """Counts the running by host, and queues the rest: hosts take turns, each host's own calls keep their order."""
 
     def __init__(self, total: int = RUNNING, per_host: int = RUNNING_PER_HOST) -> None:
