@@ -60,14 +60,27 @@ async def attach(volume: Volume) -> None:
 
 
 async def recover(files: IVolumeFiles, header: VolumeHeader) -> None:
-    """Make a header true again whose last user did not write it back: counts from the index, the uniquifier beyond
-    all that were given out.
+    """Make a volume true again whose last user did not close it: lengths from the contents, counts from the index,
+    the
+    uniquifier beyond all that were given out.
 
     Raises Damaged when the index cannot be read.
     """
     file_count = disk_used = highest = 0
     for number, unique in await files.vnodes():
         vnode = await files.read_vnode(number)
+        length = await files.content_length(number)
+        if length != vnode.length:  # a store was cut off between the content and the record
+            log.warn(
+                "volume {id} vnode {number}: {old} bytes were {new}",
+                id=header.id,
+                number=number,
+                old=vnode.length,
+                new=length,
+            )
+            vnode.length = length
+            vnode.data_version += 1
+            await files.write_vnode(number, vnode)
         file_count += 1
         disk_used += blocks(vnode.length)
         highest = max(highest, unique)
