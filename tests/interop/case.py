@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from afs.client import FileClient
-from tests.interop.namespaces import Network, Node
+from tests.interop.namespaces import POLL_SECONDS, READY_SECONDS, Network, Node
 from tests.interop.requirements import missing
 from tests.interop.stock import FuseClient, add_node, address_of
 
@@ -42,6 +44,14 @@ class InteropTest(TestCase):
             client.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(client.stop()))
         return client
+
+    async def until(self, condition: Callable[[], bool], seconds: float = READY_SECONDS) -> None:
+        """Let the reactor go on until the condition holds."""
+        clock: Any = reactor
+        deadline = clock.seconds() + seconds
+        while not condition():
+            self.assertLess(clock.seconds(), deadline, "waited in vain")
+            await deferLater(clock, POLL_SECONDS)
 
 
 def program(name: str) -> tuple[str, ...]:
