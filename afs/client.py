@@ -15,7 +15,7 @@ it is. Every coroutine asks the servers; nothing is kept but where volumes are. 
 Refusals are `Abort` with an errno or a volume package code, whichever way the server said it; no answer is `CallLost`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from afs.acl import parse_rights
@@ -23,6 +23,7 @@ from afs.dirpages import read_directory
 from afs.paths import MountPoint, Walker, split_parent
 from afs.rpc.fs import (
     AFS_SETMAXQUOTA,
+    RXAFS,
     AFSFetchVolumeStatus,
     AFSStoreVolumeStatus,
     LockRead,
@@ -38,6 +39,7 @@ from afs.types import (
     AFSFetchStatus,
     AFSFid,
     AFSStoreStatus,
+    AFSVolSync,
 )
 from rx.constants import RxgenCode
 from rx.errors import Abort
@@ -99,14 +101,15 @@ class FileClient(Session):
         if length is None:
             status = await self.status(fid)
             length = max(0, file_length(status) - offset)
-        content = Buffer(MAX_IN_MEMORY)
-        await self.fetch(fid, content, offset, length)
-        return bytes(content)
+        return await self.on_volume(fid.Volume, lambda fs: _fetched(fs, fid, offset, length))
 
     async def fetch(self, place: Place, sink: Sink, offset: int, length: int) -> AFSFetchStatus:
-        """Stream a range of the content to `sink`; the status. The server sends less where the file ends before."""
+        """Stream a range of the content to `sink`; the status. The server sends less where the file ends before.
+
+        Only one server is asked, since what a sink has taken it has.
+        """
         fid = await self.resolve(place)
-        status, _, _ = await self.on_volume(fid.Volume, lambda fs: fs.FetchData64(fid, offset, length, sink))
+        status, _, _ = await self.on_volume(fid.Volume, lambda fs: fs.FetchData64(fid, offset, length, sink), once=True)
         return status
 
     async def write_file(self, path: str, data: bytes, mode: int = FILE_MODE) -> AFSFetchStatus:
@@ -122,19 +125,22 @@ class FileClient(Session):
     async def store(
         self, place: Place, data: bytes | Source, offset: int, file_length: int, *, length: int | None = None
     ) -> AFSFetchStatus:
-        """Write `data` at `offset` and make the file `file_length` bytes long (never shorter than what is written).
+        """Write `data` at `offset` and make the file `file_length` bytes long, or longer if the data ends beyond.
 
-        `length` is how many bytes a source has. The data is durable when this returns.
+        The data is durable when this returns. A source must say its `length`, and only one server is asked, since a
+        source cannot be read twice.
         """
         fid = await self.resolve(place)
-        source = BytesSource(data) if isinstance(data, bytes) else data
+        once = not isinstance(data, bytes)
         size = len(data) if isinstance(data, bytes) else length
         if size is None:
             raise TypeError("the length of a source must be given")
-        nothing = AFSStoreStatus()
-        status, _ = await self.on_volume(
-            fid.Volume, lambda fs: fs.StoreData64(fid, nothing, offset, size, file_length, source)
-        )
+
+        def send(fs: RXAFS) -> Awaitable[tuple[AFSFetchStatus, AFSVolSync]]:
+            source = BytesSource(data) if isinstance(data, bytes) else data
+            return fs.StoreData64(fid, AFSStoreStatus(), offset, size, file_length, source)
+
+        status, _ = await self.on_volume(fid.Volume, send, once)
         return status
 
     async def create(self, path: str, mode: int = FILE_MODE) -> AFSFid:
@@ -253,6 +259,12 @@ class FileClient(Session):
 
     async def _bulk(self, fids: tuple[AFSFid, ...]) -> Any:
         return await self.on_volume(fids[0].Volume, lambda fs: fs.InlineBulkStatus(fids))
+
+
+async def _fetched(fs: RXAFS, fid: AFSFid, offset: int, length: int) -> bytes:
+    content = Buffer(MAX_IN_MEMORY)
+    await fs.FetchData64(fid, offset, length, content)
+    return bytes(content)
 
 
 def store_status(

@@ -96,34 +96,45 @@ class Session:
             self._connections[server, service_id] = connection
         return connection
 
-    async def on_volume(self, volume_id: int, call: Callable[[RXAFS], Awaitable[T]]) -> T:
+    async def on_volume(self, volume_id: int, call: Callable[[RXAFS], Awaitable[T]], once: bool = False) -> T:
         """Carry out a call on a server of the volume: the next one where one is silent.
 
-        Where a server answers that the volume is not there, the location service is asked once more. Raises Abort with
-        an errno or volume code, or CallLost when no server answers.
+        Where a server answers that the volume is not there, the location service is asked once more. With `once`, for a
+        call whose stream cannot be repeated, only the first server is tried. Raises Abort with an errno or volume code,
+        or CallLost when no server answers.
         """
         try:
-            return await self._on_sites(volume_id, call)
-        except Abort as refusal:
-            if refusal.code not in _NOT_HERE:
-                raise Abort(to_errno(refusal.code), refusal.message) from refusal
-        self.locator.forget(volume_id)
-        try:
-            return await self._on_sites(volume_id, call)
+            try:
+                return await self._on_sites(volume_id, call, once)
+            except Abort as refusal:
+                if once or refusal.code not in _NOT_HERE:
+                    raise
+            self.locator.forget(volume_id)
+            return await self._on_sites(volume_id, call, once)
         except Abort as refusal:
             raise Abort(to_errno(refusal.code), refusal.message) from refusal
 
-    async def _on_sites(self, volume_id: int, call: Callable[[RXAFS], Awaitable[T]]) -> T:
+    async def give_up_all(self) -> None:
+        """Tell every file server that was called that no promise is needed any more. Silent ones are passed over."""
+        called = [server for server, service_id in self._connections if service_id == RXAFS.service_id]
+        for server in called:
+            try:
+                await self.fs(server).GiveUpAllCallBacks()
+            except CallLost:
+                continue
+
+    async def _on_sites(self, volume_id: int, call: Callable[[RXAFS], Awaitable[T]], once: bool) -> T:
         entry = await self.locator.by_id(volume_id)
         addresses = entry.addresses(volume_id)
         if not addresses:
             raise Abort(VolumeError.VNOVOL, f"volume {volume_id} has no site")
-        for address in addresses[:-1]:
+        *others, last = addresses[:1] if once else addresses
+        for address in others:
             try:
                 return await call(self.fs((address, self._fileserver_port)))
             except CallLost:
                 continue
-        return await call(self.fs((addresses[-1], self._fileserver_port)))
+        return await call(self.fs((last, self._fileserver_port)))
 
     def _procedures(self, call: ServerCall) -> CallBackProcedures:
         return CallBackProcedures(self._identity(), self.breaks, call.peer)

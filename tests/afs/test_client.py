@@ -11,6 +11,7 @@ from afs.errors import UnifiedError, VLError, VolumeError
 from afs.paths import MountPoint, components, split_parent
 from afs.types import AFS_SETGROUP, AFS_SETMODE, DIRECTORY, SYMLINK, AFSFid
 from rx.errors import Abort, CallLost
+from rx.streams import Buffer
 from tests.afs.fakes import FakeClient, FakeEntry, FakeFileServer, FakeVL, FakeVolume
 
 VLSERVER = ("10.0.0.1", 7003)
@@ -151,6 +152,13 @@ class ServerTests(Case):
         self.result(self.client.list_directory("/"))
         self.assertGreater(self.cell.second.calls, 0)
         self.failureResultOf(ensureDeferred(self.client.status("/afs/a.test")), CallLost)
+
+    def test_stream_once(self) -> None:
+        """What a sink was given cannot be taken back, so a stream comes from one server or from none."""
+        del self.client.servers[FIRST]
+        root = AFSFid(ROOT_AFS_RO, 1, 1)
+        self.failureResultOf(ensureDeferred(self.client.fetch(root, Buffer(), 0, 10)), CallLost)
+        self.assertEqual(len(self.result(self.client.read_file(root, 0, 10))), 10)
 
     def test_moved(self) -> None:
         """A volume that is not where it was is looked up once more, and found where it is now."""

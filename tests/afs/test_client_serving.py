@@ -155,6 +155,19 @@ class ClientTests(TestCase):
         await told
         self.assertEqual(other.breaks.of(fid), [])
 
+    async def test_all_given_up(self) -> None:
+        """A client that gives up everything is told nothing more."""
+        other = self.cell.client()
+        fid = await self.client.create("/afs/vol/file")
+        await other.status(fid)
+        await other.give_up_all()
+        told = self.client.breaks.expect(fid)
+        await self.client.status(fid)
+        await other.set_status(fid, mode=0o600)
+        await told
+        await self.client.set_status(fid, mode=0o640)
+        self.assertEqual(other.breaks.of(fid), [])
+
     async def test_errors_as_asked(self) -> None:
         """Unified errors come to those who announce the capability; the methods answer errnos either way."""
         for unified, expected in ((True, UnifiedError.UAEISDIR), (False, errno.EISDIR)):

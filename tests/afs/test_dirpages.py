@@ -1,14 +1,16 @@
 """Directory pages, read as a client reads them."""
 
 from random import Random
+from typing import ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from afs.dirpages import BLOB_SIZE, PAGE_SIZE, BadDirectory, read_directory
+from afs.dirpages import BLOB_SIZE, DIRECTORY_HEADER, ENTRY, PAGE_SIZE, BadDirectory, read_directory
 from afs.rpc.fs import RXAFS
 from fileserver.directory import Directory
 from tests.support.budget import budget
 from tests.support.captures import VECTORS, captured_calls
+from tests.xdr.layouts import EqualToConstruct
 
 
 def directory(*names: bytes) -> tuple[bytes, dict[bytes, tuple[int, int]]]:
@@ -79,3 +81,9 @@ class DamageTests(SynchronousTestCase):
                 read_directory(bytes(damaged))
             except BadDirectory:
                 continue
+
+
+class DirectoryLayoutTests(EqualToConstruct, SynchronousTestCase):
+    """The fast path of a directory entry is what construct declares."""
+
+    layouts: ClassVar = {"entry": ENTRY, "header": DIRECTORY_HEADER}

@@ -1,8 +1,10 @@
 """The declarations of afs.rpc against tables copied from the protocol pages."""
 
 import csv
+import tracemalloc
 from inspect import signature
 from pathlib import Path
+from random import Random
 from types import ModuleType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -10,9 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from afs import types
 from afs.rpc import cb, fs, pr, rxstats, ubik, vl, volser
-from rx.service import Service
+from rx.service import Operation, Service
 from rx.streams import Sink, Source
-from xdr import Int32, Int64, String, UInt32, UInt64, codec
+from tests.support.budget import budget
+from xdr import Int32, Int64, String, UInt32, UInt64, XdrError, codec
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 
@@ -36,6 +39,11 @@ SCALARS: dict[str, Any] = {
 }
 NARROWER = {("PR", "namelist"): pr.NamesAsked, ("PR", "idlist"): pr.IdsAsked}
 """What callers send is bounded more tightly than the .xg says (OPENAFS-SA-2013-002)."""
+
+ALL_MODULES = [types, *MODULES.values()]
+
+MODEST = 1 << 20
+"""Bytes that decoding requests of 80 bytes may need at most."""
 
 UNUSED = {"VolumeStatus"}
 """In the .xg file, but in no RPC."""
@@ -122,6 +130,50 @@ class SizeTests(SynchronousTestCase):
             layout = codec(found[0])
             self.assertEqual(layout.minimum, int(row["bytes"]), name)
             self.assertEqual(len(layout.encode(found[0]())), int(row["bytes"]), name)
+
+    def test_truncation(self) -> None:
+        """Every truncation of every structure is refused, and so is a byte too many."""
+        for row in rows("rpc-struct-sizes.csv"):
+            if row["struct"] in UNUSED:
+                continue
+            found = next(getattr(each, row["struct"]) for each in ALL_MODULES if hasattr(each, row["struct"]))
+            layout = codec(found)
+            wire = layout.encode(found())
+            for size in range(len(wire)):
+                self.assertRaises(XdrError, layout.decode, wire[:size])
+            self.assertRaises(XdrError, layout.decode, wire + b"\0")
+
+
+class HostileTests(SynchronousTestCase):
+    """Requests nobody meant well with."""
+
+    def test_absurd_counts(self) -> None:
+        """Counts that overflow 32 bits when multiplied, anywhere in any request, cost no memory worth mentioning."""
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for service_name in MODULES:
+            for operation in service(service_name).operations.values():
+                for count in (0xFFFF_FFFF, 0x4000_0001, 0x8000_0000):
+                    self.decode(operation, count.to_bytes(4, "big") * 20)
+                    self.decode(operation, bytes(40) + count.to_bytes(4, "big") * 10)
+        _, peak = tracemalloc.get_traced_memory()
+        self.assertLess(peak, MODEST)
+
+    def test_garbage(self) -> None:
+        """Random bytes are arguments or XdrError, for every opcode of every service."""
+        plan = budget("afs.rpc.garbage", full=500)
+        random = Random(plan.seed)
+        for _ in range(plan.count):
+            for service_name in MODULES:
+                for operation in service(service_name).operations.values():
+                    self.decode(operation, random.randbytes(random.randrange(200)))
+                    self.decode(operation, bytes(random.choices((0, 0, 0, 1, 2, 255), k=random.randrange(200))))
+
+    def decode(self, operation: Operation, arguments: bytes) -> None:
+        try:
+            operation.decode_request(bytes(4) + arguments)
+        except XdrError:
+            return
 
 
 def is_stream(hint: Any) -> bool:
