@@ -47,6 +47,9 @@ FLUSH_SECONDS = 60
 DRAIN_SECONDS = 5.0
 """At the end running calls get this long to finish before they are cut off."""
 
+LINGER_SECONDS = 0.2
+"""And replies this long to be acknowledged: a client that has gone acknowledges nothing."""
+
 SYSID_NAME = "sysid"
 
 
@@ -84,7 +87,7 @@ class FileserverService(Service):
         on_failure: Callable[[Failure], None] | None = None,
     ) -> None:
         self.settings = settings
-        self.registry = Registry(Surroundings(now))
+        self.registry = Registry(Surroundings(now, clock=reactor))
         self.transactions = Transactions(self.registry, self.registry.surroundings.seconds)
         self.ports = [RxPort(reactor, str(address), settings.port) for address in settings.addresses]
         self.volser_ports = [RxPort(reactor, str(address), settings.volser_port) for address in settings.addresses]
@@ -174,7 +177,16 @@ class FileserverService(Service):
         for loop in self._loops:
             if loop.running:
                 loop.stop()
-        await gatherResults([ensureDeferred(port.stop(DRAIN_SECONDS)) for port in self._bound])
+        alarm = self._reactor.callLater(DRAIN_SECONDS, self._cut_off)
         await self.transactions.close()
         await self.registry.shutdown()
+        if alarm.active():
+            alarm.cancel()
         log.info("every volume is closed")
+        await gatherResults([ensureDeferred(port.stop(LINGER_SECONDS)) for port in self._bound])
+
+    def _cut_off(self) -> None:
+        """Calls that would not finish lose their connection, and let go of their volumes."""
+        log.warn("calls are still running after {seconds} s: cutting them off", seconds=DRAIN_SECONDS)
+        for port in self._bound:
+            ensureDeferred(port.stop(0))

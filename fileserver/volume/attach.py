@@ -13,8 +13,8 @@ from twisted.logger import Logger
 from afs.errors import VolumeError
 from fileserver.interfaces import Damaged, IVolumeFiles, NoSuchVolume, VolumeHeader
 from fileserver.volume.fsa import Event
-from fileserver.volume.vn import blocks
-from fileserver.volume.volume import FILE_SERVER, UNIQUIFIER_AHEAD, Volume
+from fileserver.volume.recovery import recover
+from fileserver.volume.volume import FILE_SERVER, Volume
 from rx.errors import Abort
 
 log = Logger(namespace="fileserver.volume")
@@ -57,45 +57,6 @@ async def attach(volume: Volume) -> None:
         volume.send(Event.NOT_BLESSED)
         raise Abort(VolumeError.VOFFLINE) from problem
     volume.send(Event.ATTACH_OK)
-
-
-async def recover(files: IVolumeFiles, header: VolumeHeader) -> None:
-    """Make a volume true again whose last user did not close it: lengths from the contents, counts from the index,
-    the
-    uniquifier beyond all that were given out.
-
-    Raises Damaged when the index cannot be read.
-    """
-    file_count = disk_used = highest = 0
-    for number, unique in await files.vnodes():
-        vnode = await files.read_vnode(number)
-        length = await files.content_length(number)
-        if length != vnode.length:  # a store was cut off between the content and the record
-            log.warn(
-                "volume {id} vnode {number}: {old} bytes were {new}",
-                id=header.id,
-                number=number,
-                old=vnode.length,
-                new=length,
-            )
-            vnode.length = length
-            vnode.data_version += 1
-            await files.write_vnode(number, vnode)
-        file_count += 1
-        disk_used += blocks(vnode.length)
-        highest = max(highest, unique)
-    log.warn(
-        "volume {id} was not closed cleanly: {old} files and {used} blocks were {count} and {blocks}",
-        id=header.id,
-        old=header.file_count,
-        used=header.disk_used,
-        count=file_count,
-        blocks=disk_used,
-    )
-    header.file_count = file_count
-    header.disk_used = disk_used
-    if highest >= header.uniquifier:
-        header.uniquifier = highest + 1 + UNIQUIFIER_AHEAD
 
 
 async def _begin_service(volume: Volume, files: IVolumeFiles, header: VolumeHeader) -> None:

@@ -10,9 +10,9 @@ from enum import IntEnum
 
 from afs.errors import VolumeError
 from fileserver.interfaces import Damaged, IVolumeFiles, NoSuchVolume, VolumeHeader
-from fileserver.volume.attach import recover
 from fileserver.volume.fsa import Event, VolumeState
 from fileserver.volume.offline import take_offline
+from fileserver.volume.recovery import recover
 from fileserver.volume.volume import Volume
 from rx.errors import Abort
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from twisted.internet.interfaces import IReactorTime
+
 from fileserver.volume.fsa import Watcher, ignore
 from fileserver.volume.vn import VnodeCache
 
@@ -29,12 +31,16 @@ class NoCallbacks:
 
 @dataclass(slots=True)
 class Surroundings:
-    """Shared by all volumes of a server. `now` is Unix time; `callbacks` may be set once the procedures exist."""
+    """Shared by all volumes of a server. `now` is Unix time; `callbacks` may be set once the procedures exist.
+
+    Without a `clock` no call is held: a busy volume is refused at once.
+    """
 
     now: Callable[[], float]
     callbacks: VolumeCallbacks = field(default_factory=NoCallbacks)
     vnodes: VnodeCache = field(default_factory=VnodeCache)
     watch: Watcher = ignore
+    clock: IReactorTime | None = None
 
     def seconds(self) -> int:
         return int(self.now())

@@ -28,6 +28,13 @@ queue there.
 GONE = (VolumeState.UNATTACHED, VolumeState.ERROR, VolumeState.DELETED, VolumeState.FREED)
 """States in which shutdown finds nothing left to do."""
 
+HOLD_SECONDS = 15
+"""How long a call waits for a volume that is busy with a clone or a dump: told VBUSY, a client would sleep that long.
+"""
+
+MAX_HELD = 256
+"""Calls held at a time, whichever volumes they wait for: a quarter of the calls a server runs (rx.quota)."""
+
 
 class Registry:
     """See the module."""
@@ -36,6 +43,8 @@ class Registry:
         self.surroundings = surroundings
         self._partitions: dict[int, IPartition] = {}
         self._volumes: dict[int, dict[int, Volume]] = {}  # partition number -> volume id -> volume
+        self._held = 0
+        self._stopping = False
 
     async def add_partition(self, partition: IPartition) -> None:
         """Serve a partition: its volumes are known from a scan of names, none is opened."""
@@ -61,7 +70,8 @@ class Registry:
         await self._partitions.pop(number).close()
 
     async def shutdown(self) -> None:
-        """Take everything offline and close every partition."""
+        """Take everything offline and close every partition. From now on clients are told VRESTARTING."""
+        self._stopping = True
         await gatherResults([ensureDeferred(self.remove_partition(number)) for number in list(self._partitions)])
 
     def partitions(self) -> list[IPartition]:
@@ -89,15 +99,18 @@ class Registry:
     async def use(self, volume_id: int, *, reader: str = "client") -> AsyncIterator[Volume]:
         """The volume, attached, for as long as the context lasts. `reader` names who wants it, for the log.
 
-        Raises Abort VNOVOL, VOFFLINE, VBUSY, VMOVED, VSALVAGE (dafs.md section 2). A StoreError Damaged in the
+        Raises Abort VNOVOL, VOFFLINE, VBUSY, VMOVED, VSALVAGE (dafs.md section 2), VRESTARTING. A StoreError Damaged
+        in the
         context takes the
         volume out of service and becomes Abort VSALVAGE.
         """
+        if self._stopping:
+            raise Abort(VolumeError.VRESTARTING)
         volume = self.find(volume_id)
         if volume is None:
             raise Abort(VolumeError.VNOVOL)
         if volume.state is not VolumeState.ATTACHED:
-            await _attached(volume)
+            await self._attach(volume)
         volume.enter()
         try:
             yield volume
@@ -106,6 +119,33 @@ class Registry:
             raise Abort(VolumeError.VSALVAGE) from damage
         finally:
             volume.leave()
+
+    async def _attach(self, volume: Volume) -> None:
+        deadline = None
+        while (state := await volume.settled()) is not VolumeState.ATTACHED:
+            if self._stopping:
+                raise Abort(VolumeError.VRESTARTING)
+            if state is VolumeState.PREATTACHED and not volume.special_status:
+                await attach(volume)
+                continue
+            if not volume.borrowed or volume.special_status != VolumeError.VBUSY:
+                raise volume.refusal()
+            deadline = deadline or self.surroundings.now() + HOLD_SECONDS
+            await self._hold(volume, deadline)
+
+    async def _hold(self, volume: Volume, deadline: float) -> None:
+        """Wait until something happens to a busy volume. Raises Abort VBUSY when that takes too long."""
+        clock = self.surroundings.clock
+        seconds = deadline - self.surroundings.now()
+        if clock is None or seconds <= 0 or self._held >= MAX_HELD:
+            raise volume.refusal()
+        self._held += 1
+        try:
+            await volume.changed().addTimeout(seconds, clock)
+        except TimeoutError:
+            raise volume.refusal() from None
+        finally:
+            self._held -= 1
 
     async def check_out(self, volume_id: int, partition: int, mode: Mode) -> Checkout:
         """Lend a volume to the volume server. Raises Abort VNOVOL, VSALVAGE, VOFFLINE."""
@@ -152,13 +192,6 @@ class Registry:
                     log.error("header of {volume} not written: {problem}", volume=volume, problem=problem)
                 finally:
                     volume.leave()
-
-
-async def _attached(volume: Volume) -> None:
-    while (state := await volume.settled()) is not VolumeState.ATTACHED:
-        if state is not VolumeState.PREATTACHED or volume.special_status:
-            raise volume.refusal()
-        await attach(volume)
 
 
 async def _shut_down(volume: Volume) -> None:

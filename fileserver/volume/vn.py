@@ -125,7 +125,8 @@ class Vn:
         if self._directory is not None:
             for companion in self.context.values():
                 companion.fresh = False
-            for offset, page in self._directory.dirty_pages():
+            # The page that says which others there are comes last: on a full disk a new page fails before it counts.
+            for offset, page in reversed(self._directory.dirty_pages()):
                 await self.volume.files.write(self.number, offset, page)
             self.volume.adjust(blocks(self._directory.length) - blocks(disk.length))
             disk.length = self._directory.length

@@ -252,7 +252,7 @@ class Offline(Base):
         stopping = ensureDeferred(server.registry.shutdown())
         self.assertNoResult(stopping)
         self.assertEqual(server.disk.volumes[VOLUME].header.in_use, 1)
-        self.assertEqual(self.refused(use(server)), VolumeError.VNOVOL)
+        self.assertEqual(self.refused(use(server)), VolumeError.VRESTARTING)
         gate.callback(None)
         self.successResultOf(user)
         self.successResultOf(stopping)

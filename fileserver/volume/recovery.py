@@ -1,0 +1,111 @@
+"""Make a volume true again whose last user did not close it.
+
+What a crash can leave in the order things are written (content, record, directory entry; and back on removal):
+content longer than
+its record says, a directory with some of its pages written, vnodes no directory names, stale counts in the header.
+All but the
+unnamed vnodes, which do no harm, are put right here; whatever else contradicts itself is Damaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from twisted.logger import Logger
+
+from fileserver.directory import BLOB_SIZE, BLOBS_PER_PAGE, DOT_DOT_BLOB, MAX_NAME, PAGE_SIZE, Directory
+from fileserver.interfaces import Damaged, IVolumeFiles, Vnode, VolumeHeader
+from fileserver.volume.vn import DIRECTORY, blocks
+from fileserver.volume.volume import UNIQUIFIER_AHEAD
+
+log = Logger(namespace="fileserver.volume")
+
+_FIRST = 1
+_NAME = 12  # an entry's name begins after flag, length, next, vnode and uniquifier
+
+
+async def recover(files: IVolumeFiles, header: VolumeHeader) -> None:
+    """Lengths from the contents, directories from their entries, counts from the index, the uniquifier beyond all
+    given out.
+
+    Changes `header` without writing it. Raises Damaged, OSError.
+    """
+    live = dict(await files.vnodes())
+    disk_used = 0
+    for number in live:
+        vnode = await files.read_vnode(number)
+        if await _recover_vnode(files, number, vnode, live):
+            log.warn("volume {id}: recovered vnode {number}", id=header.id, number=number)
+        disk_used += blocks(vnode.length)
+    log.warn(
+        "volume {id} was not closed cleanly: {old} files and {used} blocks were {count} and {blocks}",
+        id=header.id,
+        old=header.file_count,
+        used=header.disk_used,
+        count=len(live),
+        blocks=disk_used,
+    )
+    header.file_count = len(live)
+    header.disk_used = disk_used
+    highest = max(live.values(), default=0)
+    if highest >= header.uniquifier:
+        header.uniquifier = highest + 1 + UNIQUIFIER_AHEAD
+
+
+async def _recover_vnode(files: IVolumeFiles, number: int, vnode: Vnode, live: Mapping[int, int]) -> bool:
+    """Whether anything had to be put right; the data version rises, since some client may have seen the old state."""
+    length = await files.content_length(number)
+    if vnode.type == DIRECTORY:
+        content = await files.read(number, 0, length)
+        try:
+            directory = Directory.parse(content)
+        except Damaged as damage:
+            log.warn("volume {id} directory {number}: {damage}", id=files.id, number=number, damage=damage)
+            directory = rebuilt(content, number, vnode, live)
+            await files.write(number, 0, directory.to_bytes())
+            await files.truncate(number, directory.length)
+        else:
+            if directory.length == vnode.length:
+                return False
+        length = directory.length
+    elif length == vnode.length:
+        return False
+    vnode.length = length
+    vnode.data_version += 1
+    await files.write_vnode(number, vnode)
+    return True
+
+
+def rebuilt(content: bytes, number: int, vnode: Vnode, live: Mapping[int, int]) -> Directory:
+    """A directory of the entries found anywhere in its pages whose vnodes exist: the chains and bitmaps are not
+    believed.
+
+    Raises Damaged when there is no page, or the parent does not exist.
+    """
+    parent = vnode.parent or number
+    if parent not in live or len(content) < PAGE_SIZE:
+        raise Damaged(f"directory {number} of {len(content)} bytes in {parent} cannot be put together again")
+    directory = Directory.new((number, vnode.uniquifier), (parent, live[parent]))
+    for name, entry, unique in _entries(content):
+        if live.get(entry) == unique and name not in directory:
+            directory.insert(name, entry, unique)
+    return directory
+
+
+def _entries(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """(name, vnode, uniquifier) of everything that looks like an entry, `.` and `..` left out."""
+    for page in range(len(content) // PAGE_SIZE):
+        end_of_page = (page + 1) * BLOBS_PER_PAGE
+        blob = DOT_DOT_BLOB + 1 if page == 0 else page * BLOBS_PER_PAGE + 1
+        while blob < end_of_page:
+            start = blob * BLOB_SIZE
+            end = content.find(b"\0", start + _NAME, end_of_page * BLOB_SIZE)
+            name = content[start + _NAME : end]
+            blob += 1
+            if content[start] == _FIRST and end > 0 and 0 < len(name) <= MAX_NAME and b"/" not in name:
+                blob = -(-(end + 1) // BLOB_SIZE)  # the entry's further blobs hold only its name
+                yield (
+                    name,
+                    int.from_bytes(content[start + 4 : start + 8], "big"),
+                    int.from_bytes(content[start + 8 : start + 12], "big"),
+                )
