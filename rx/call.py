@@ -20,12 +20,13 @@ from rx.sender import Sender
 from rx.timers import (
     BUSY_PATIENCE_SECONDS,
     NO_DEADLINES,
+    PINGS_IN_SILENCE,
     REACH_PING_SECONDS,
     REACH_VALID_SECONDS,
     SOFT_ACK_SECONDS,
     Timer,
 )
-from rx.wire import SERIAL_MASK
+from rx.wire import WORD_MASK
 
 if TYPE_CHECKING:
     from rx.connection import Connection
@@ -182,7 +183,8 @@ class Call:
         data = receiver.read(size)
         self._account()
         if receiver.read_unacked >= PACKETS_PER_ACK and not receiver.complete:
-            self._ack_reason = self._ack_reason or _IDLE
+            if not self._ack_reason:
+                self._ack_reason, self._ack_serial = _IDLE, 0  # of no packet: the time until the read is no round trip
             if not self._unflushed:
                 self._want_flush()
         return data
@@ -204,14 +206,14 @@ class Call:
         if reason == VIOLATION:
             self._refuse(ProtocolViolation(RxCode.RX_PROTOCOL_ERROR, "data beyond the last packet"))
             return
-        if reason:
-            self._ack_reason, self._ack_serial = reason, serial
-            if reason == _DUPLICATE:
-                output.statistics.duplicates_read += 1
-        elif receiver.unacked >= PACKETS_PER_ACK:
-            if not self._ack_reason:
-                self._ack_reason = _IDLE
+        if reason == _DUPLICATE:
+            output.statistics.duplicates_read += 1
+        if self._ack_reason != _PING_RESPONSE:
             self._ack_serial = serial
+            if reason:
+                self._ack_reason = reason
+            elif receiver.unacked >= PACKETS_PER_ACK and not self._ack_reason:
+                self._ack_reason = _IDLE
         if receiver.next != before:
             self._untold = True
             self._last_progress = now
@@ -382,7 +384,7 @@ class Call:
         if reason == _PING:
             flags = _PING_FLAGS
             connection.output.statistics.pings_sent += 1
-            self._ping_serial = connection.wire.serial + 1 & SERIAL_MASK
+            self._ping_serial = connection.wire.serial + 1 & WORD_MASK
             self._ping_mark = self.sender.mark()
         everything = self.state == CallState.DALLY
         body = self.receiver.ack_body(reason, serial, connection.output.ack_trailer(), everything)
@@ -415,11 +417,22 @@ class Call:
 
     def _on_keepalive(self, now: float) -> None:
         interval = self.connection.ping_seconds
+        if self._last_received + interval < now:
+            interval /= PINGS_IN_SILENCE
         due = self._last_sent + interval
-        if due <= now and not self.completed:
-            self._send_ack(_PING, 0, now)
+        if due <= now:
+            self._probe(now)
             due = now + interval
         self._arm(_KEEPALIVE, due)
+
+    def _probe(self, now: float) -> None:
+        """Ask the peer for a sign of life. A server that has seen nothing of a call yet only answers its data."""
+        sender = self.sender
+        if self.connection.is_client and sender.first == 1 and sender.outstanding:
+            sender.presume_lost()
+            self._want_flush()
+        else:
+            self._send_ack(_PING, 0, now)
 
     def _on_life(self, now: float) -> None:
         connection = self.connection

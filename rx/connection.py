@@ -33,7 +33,7 @@ from rx.timers import (
     LEAST_DEAD_SECONDS,
     PINGS_PER_DEAD_TIME,
 )
-from rx.wire import Wire
+from rx.wire import WORD_MASK, Wire
 
 Key = int | tuple[int, Address]
 """How a connection is found: epoch and cid, and the address too where the epoch does not identify the client alone."""
@@ -261,16 +261,17 @@ class Connection:
     def _receive_plainly(self, call: Call, fields: Fields, datagram: bytes, now: float) -> None:
         """Jumbograms and sealed packets: packet by packet."""
         _, cid, number, seq, serial, _, flags, _, _, spare, _ = fields
-        for more, (packet_flags, packet_spare, body) in enumerate(split_jumbo(datagram, flags, spare)):
+        for packet_flags, packet_spare, body in split_jumbo(datagram, flags, spare):
             if self.wire.sealing:
                 try:
-                    body = self.security.open(cid & CHANNEL_MASK, number, seq + more, packet_spare, body, now)
+                    body = self.security.open(cid & CHANNEL_MASK, number, seq, packet_spare, body, now)
                 except Abort as refusal:
                     self.fail(refusal)
                     return
-            call.receive_data(seq + more, serial + more, packet_flags, body, now)
+            call.receive_data(seq, serial, packet_flags, body, now)
             if call.error is not None:
                 return
+            seq, serial = seq + 1 & WORD_MASK, serial + 1 & WORD_MASK
 
     def _call_for_data(self, fields: Fields, datagram: bytes, now: float) -> Call | None:
         """The call that a DATA packet for no present call may begin."""

@@ -16,7 +16,9 @@ from rx.window import CongestionWindow
 from rx.wire import Wire
 
 REORDERING = 3
-"""Transmissions that may overtake a packet before it counts as lost: the duplicate-ack threshold of RFC 5681."""
+"""Transmissions that may overtake a packet before it counts as lost: the threshold of RFC 5681. Fewer when fewer are on
+the way (RFC 5827), or the loss would have to wait for a timeout.
+"""
 
 MAXIMUM_SEQ = 0xFFFF_FFFF
 
@@ -315,7 +317,7 @@ class Sender:
     def _find_losses(self) -> bool:
         """Mark what was overtaken. True when that begins a new round of losses."""
         status, orders = self._status, self._orders
-        overtaken = self._highest_order - REORDERING
+        overtaken = self._highest_order - min(REORDERING, max(1, len(status) - 1))
         worst = 0
         index = status.find(_UNACKED)
         while index >= 0:
@@ -351,14 +353,18 @@ class Sender:
             self._disordered_until = self.next
 
     def timed_out(self) -> None:
-        """Nothing came back in time: take everything unacknowledged for lost and begin with one packet."""
+        """Nothing came back in time: begin again with one packet, and wait twice as long the next time."""
         self._congestion.timed_out(self.in_flight)
+        self.presume_lost()
+        self.backoff *= 2
+
+    def presume_lost(self) -> None:
+        """Take everything unacknowledged for lost."""
         lost = self._status.count(_UNACKED)
         self._status = bytearray(self._status.replace(bytes([_UNACKED]), bytes([_LOST])))
         self.in_flight -= lost
         self.lost += lost
         self._recovery_order = self._order
-        self.backoff *= 2
 
     def sent_at(self, serial: int) -> float | None:
         """When the packet with this serial left, if it belongs to a burst still remembered."""

@@ -45,6 +45,9 @@ PINGS_PER_DEAD_TIME = 6
 """A peer is declared dead after this many pings went unanswered (rx_SetConnSecondsUntilNatPing's neighbours in rx.c).
 """
 
+PINGS_IN_SILENCE = 3
+"""Pings leave this many times as often once an interval has passed in silence: six tries are few on a bad network."""
+
 REACH_PING_SECONDS = 2.0
 """Interval of check-reach pings (RX_CHECKREACH_PING ... 2 s)."""
 

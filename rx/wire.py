@@ -10,7 +10,7 @@ from rx.security.interfaces import ISecurity
 Outbox = dict[tuple[str, int], list[bytes]]
 """Datagrams that wait for the next flush, by address, in the order they are to leave."""
 
-SERIAL_MASK = 0xFFFF_FFFF
+WORD_MASK = 0xFFFF_FFFF
 
 
 class Wire:
@@ -62,7 +62,7 @@ class Wire:
             cid,
             number,
             seq,
-            self.serial & SERIAL_MASK,
+            self.serial & WORD_MASK,
             type_,
             flags,
             user_status,
