@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rx.constants import CHANNEL_MASK, HEADER_SIZE, AckReason, CallMode, CallState, Flag, PacketType, RxCode
 from rx.errors import Abort, CallLost, ProtocolViolation, RxError
 from rx.events import CallArrived, CallCompleted, DataArrived, Writable
-from rx.packet import ACK_ACKS, abort_body, unpack_ack, unpack_trailers
+from rx.packet import ACK_ACKS, abort_body, unpack_ack
 from rx.receiver import VIOLATION, Receiver
 from rx.rtt import MAXIMUM_SECONDS
 from rx.sender import Sender
@@ -248,10 +248,10 @@ class Call:
             if sent is not None:
                 connection.wire.peer.round_trip.sample(now - sent)
                 connection.output.statistics.note_rtt(now - sent)
-        trailers = unpack_trailers(datagram, count)
-        if trailers:
-            connection.receive_trailers(trailers)
-            sender.window = connection.peer_window
+        trailer = datagram[ACK_ACKS + count :]
+        if trailer != connection.peer_trailer:
+            connection.receive_trailer(trailer)
+        sender.window = connection.peer_window
         if reason == _PING_RESPONSE:
             connection.wire.peer.reachable_until = now + REACH_VALID_SECONDS
             connection.announce_arrived(now)

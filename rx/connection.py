@@ -22,7 +22,7 @@ from rx.constants import (
 )
 from rx.errors import Abort, CallLost, RxError
 from rx.output import Output
-from rx.packet import abort_body, abort_code, split_jumbo
+from rx.packet import abort_body, abort_code, split_jumbo, unpack_trailer
 from rx.peer import Address
 from rx.security.interfaces import Identity, ISecurity
 from rx.timers import (
@@ -116,6 +116,7 @@ class Connection:
         "life_seconds",
         "numbers",
         "output",
+        "peer_trailer",
         "peer_window",
         "ping_seconds",
         "security",
@@ -148,6 +149,7 @@ class Connection:
         self.life_seconds = min(self.dead_seconds, self.idle_seconds)
         self.wake_seconds = min(self.ping_seconds, self.life_seconds, self.hard_seconds)
         self.peer_window = UNKNOWN_PEER_WINDOW
+        self.peer_trailer = b""
         self.numbers = [0] * CHANNELS
         self.error: RxError | None = None
         self.wake_at = inf
@@ -398,8 +400,12 @@ class Connection:
             if call is not None and call.state == CallState.PRECALL:
                 call.announce(now)
 
-    def receive_trailers(self, words: tuple[int, ...]) -> None:
-        """What an acknowledgement ended with: sizes, then the window (rx.c rxi_ReceiveAckPacket)."""
+    def receive_trailer(self, trailer: bytes) -> None:
+        """What an acknowledgement ended with, when it differs from the last: sizes, then the window
+        (rx.c rxi_ReceiveAckPacket).
+        """
+        self.peer_trailer = trailer
+        words = unpack_trailer(trailer)
         if len(words) >= 2:
             self.wire.peer.announce_mtu(words[0], words[1], self.output.limits.packet_size)
         if len(words) >= 3:

@@ -207,8 +207,7 @@ RX_STATISTICS = fast(RxStatistics, "RxStatistics")
 
 
 def _compiled(layout: Layout) -> struct.Struct:
-    """The struct.Struct a layout was derived to: on the hottest paths even the record around the items costs too much.
-    """
+    """The struct.Struct a layout was derived to: on the hottest paths a record around the items costs too much."""
     return layout._struct
 
 
@@ -221,16 +220,19 @@ pack_trailer = _compiled(ACK_TRAILER).pack
 ACK_ACKS = HEADER.size + ACK_HEAD.size
 """Where the acknowledgement bytes begin in an ACK datagram."""
 
+_unpack_trailer = _compiled(ACK_TRAILER).unpack_from
 _TRAILER_PADDING = 3
 
 
-def unpack_trailers(datagram: bytes, count: int) -> tuple[int, ...]:
-    """The words after an ACK's acknowledgements: maximum MTU, interface MTU, window, jumbogram packets; as many as
-    came.
+def unpack_trailer(trailer: bytes) -> tuple[int, ...]:
+    """The words of what follows an ACK's acknowledgements: maximum MTU, interface MTU, window, jumbogram packets.
+
+    As many as came: ACKs of old peers end after any of them.
     """
-    offset = ACK_ACKS + count + _TRAILER_PADDING
-    words = min((len(datagram) - offset) // 4, 4)
-    return struct.unpack_from(f">{words}I", datagram, offset) if words > 0 else ()
+    if len(trailer) >= ACK_TRAILER.size:
+        return _unpack_trailer(trailer)
+    words = (len(trailer) - _TRAILER_PADDING) // 4
+    return struct.unpack_from(f">{words}I", trailer, _TRAILER_PADDING) if words > 0 else ()
 
 
 def abort_code(datagram: bytes) -> int | None:

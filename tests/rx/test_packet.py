@@ -76,7 +76,7 @@ class CaptureTests(SynchronousTestCase):
                 head = packet.unpack_ack(payload, HEADER_SIZE)
                 slow = packet.Ack.parse(payload[HEADER_SIZE:])
                 self.assertEqual(head, tuple(value for name, value in slow.head.items() if not name.startswith("_")))
-                words = packet.unpack_trailers(payload, head[6])
+                words = packet.unpack_trailer(payload[packet.ACK_ACKS + head[6] :])
                 trailer = slow.trailer
                 self.assertEqual(
                     words, (trailer.maximum_mtu, trailer.interface_mtu, trailer.window, trailer.jumbo_packets)
@@ -163,8 +163,7 @@ class BodyTests(SynchronousTestCase):
 
     def test_trailers_as_many_as_came(self) -> None:
         """An ACK may end after any word; what is missing is missing, and a cut word is none."""
-        full = bytes(packet.ACK_ACKS + 2 + 3) + b"".join(word.to_bytes(4, "big") for word in (1, 2, 3, 4, 5))
-        base = packet.ACK_ACKS + 2 + 3
+        full = bytes(3) + b"".join(word.to_bytes(4, "big") for word in (1, 2, 3, 4, 5))
         for size in range(len(full) + 1):
-            words = packet.unpack_trailers(full[:size], 2)
-            self.assertEqual(words, tuple(range(1, 1 + max(0, min(4, (size - base) // 4)))))
+            words = packet.unpack_trailer(full[:size])
+            self.assertEqual(words, tuple(range(1, 1 + max(0, min(4, (size - 3) // 4)))))
