@@ -19,7 +19,7 @@ from rx.constants import RxCode
 from rx.dispatch import answer, read_opcode
 from rx.errors import RxError
 from rx.peer import Address
-from rx.service import Procedure, Procedures, Service
+from rx.service import OPCODE_SIZE, Procedure, Procedures, Service
 from rx.timers import DEAD_SECONDS, IDLE_SECONDS
 from rx.transport import CallConversation, RxPort
 from rx.turns import Turns
@@ -64,7 +64,7 @@ Factory = Callable[[ServerCall], Service]
 
 
 class Server:
-    """Services on a port. `running` and `running_per_host` bound the procedures that run at a time (`rx.turns`)."""
+    """Services on a port. `turns` bounds how many of their procedures run at a time, in all and of one host."""
 
     _log = Logger()
 
@@ -113,6 +113,8 @@ class Server:
         started = perf_counter()
         try:
             request = await conversation.receive()
+            while len(request) < OPCODE_SIZE and (more := await conversation.receive()):
+                request += more
             opcode = read_opcode(request)
             instance = offered.factory(ServerCall(self._port, conversation, opcode))
             procedure = offered.procedures(type(instance)).find(opcode)

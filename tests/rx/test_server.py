@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rx.constants import RxCode, RxgenCode
 from rx.errors import Abort, CallLost, RxError
+from rx.packet import pack_header
 from rx.security.interfaces import ANONYMOUS
 from rx.server import Server as RxServer
 from rx.service import Procedure
@@ -14,6 +15,8 @@ from rx.streams import Buffer
 from rx.turns import Turns
 from tests.rx.example import Example, Server, pattern
 from tests.rx.ports import Ports
+
+ABORT = 4
 
 
 class Stalling:
@@ -71,6 +74,17 @@ class Serving(SynchronousTestCase):
         self.assertEqual(first.connection.identity, ANONYMOUS)
         self.assertIs(first.connection, second.connection)
         self.assertEqual(len({first.connection: 1, second.connection: 2}), 1)
+
+    def test_opcode_in_pieces(self) -> None:
+        """A request whose opcode comes in two packets is served all the same; one ending before it is RXGEN_DECODE."""
+        wire = self.ports.wires[0]
+        for number, (first, second) in enumerate([("0000", "00020000000500000006"), ("00", "00")], start=1):
+            for seq, (data, flags) in enumerate([(first, 1), (second, 1 | 4)], start=1):
+                header = pack_header(1 << 31, 4, number, seq, seq, 1, flags, 0, 0, 0, Example.service_id)
+                wire.send(self.ports.server.address, 0, [header + bytes.fromhex(data)])
+                self.ports.pump()
+        answers = [(each[20], each[28:].hex()) for each in self.ports.wires[1].sent if each[20] != 2]
+        self.assertEqual(answers, [(1, "0000000b"), (ABORT, "fffffe3a")])
 
     def test_user_status(self) -> None:
         """The status byte a procedure sets is on the packets of its answer."""
