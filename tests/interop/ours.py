@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,16 +60,26 @@ class OurCell:
 
 
 class OurServers:
-    """vlserver and fileserver as two processes on node fs1, with namei partitions at /vicepa."""
+    """vlserver and fileserver as two processes on node fs1, with namei partitions at /vicepa.
 
-    def __init__(self, network: Network, node: Node | None = None) -> None:
+    Callers on that node are administrators, and on those named in `trusted`.
+    """
+
+    def __init__(self, network: Network, node: Node | None = None, trusted: Sequence[str] = ()) -> None:
         self.node = node or add_node(network, "fs1")
+        self._noauth = ["--noauth", *(word for name in trusted for word in ("--noauth-from", address_of(name)))]
         self.vlserver = self.start_vlserver()
         self.fileserver = self.start_fileserver()
 
     def start_vlserver(self) -> Daemon:
         """Start the vlserver and wait until it answers."""
-        options = ["--noauth", "--address", self.node.address, "--database", f"sqlite:///{self.node.home}/vldb.sqlite"]
+        options = [
+            *self._noauth,
+            "--address",
+            self.node.address,
+            "--database",
+            f"sqlite:///{self.node.home}/vldb.sqlite",
+        ]
         daemon = start_plugin(self.node, "afs-vlserver", *options)
         wait_for("our vlserver to answer", lambda: self._answers(daemon, "listvldb"), START_SECONDS)
         return daemon
@@ -76,7 +87,7 @@ class OurServers:
     def start_fileserver(self) -> Daemon:
         """Start the fileserver and wait until its volume server answers and it is registered."""
         state = self.node.home / "state"
-        options = ["--noauth", "--address", self.node.address, "--state", str(state), "--partition", "/vicepa"]
+        options = [*self._noauth, "--address", self.node.address, "--state", str(state), "--partition", "/vicepa"]
         daemon = start_plugin(self.node, "afs-fileserver", *options)
         wait_for(
             "our fileserver to answer", lambda: self._answers(daemon, "partinfo", address_of("fs1")), START_SECONDS

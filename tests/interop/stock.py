@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -171,19 +171,21 @@ class StockCell:
         self.database = start_database(self.node)
         self.fileserver = start_fileserver(self.node)
         for name in volumes:
-            self.create_world_writable(name)
+            create_world_writable(self.vos, self.node, "fs1", name)
 
     def vos(self, *words: str, stdin: str = "") -> Result:
         """Stock vos -localauth on the server's node."""
         return self.node.run_now("vos", *words, "-localauth", stdin=stdin)
 
-    def create_world_writable(self, name: str, partition: str = "a") -> None:
-        """A volume without quota whose root everybody may change."""
-        dump = self.node.home / "log/template.dump"
-        self.vos("create", "fs1", partition, "template").check()
-        self.vos("dump", "template", "-file", "/var/log/openafs/template.dump").check()
-        self.vos("remove", "-id", "template").check()
-        dump.write_bytes(world_writable(dump.read_bytes()))
-        self.vos("restore", "fs1", partition, name, "-file", "/var/log/openafs/template.dump").check()
-        self.vos("setfields", name, "-maxquota", "0").check()
-        dump.unlink()
+
+def create_world_writable(vos: Callable[..., Result], node: Node, server: str, name: str, partition: str = "a") -> None:
+    """A volume without quota on a stock server, whose root everybody may change. `vos` runs on `node`."""
+    inside = "/var/log/openafs/template.dump"
+    dump = node.path(inside)
+    vos("create", server, partition, "template").check()
+    vos("dump", "template", "-file", inside).check()
+    vos("remove", "-id", "template").check()
+    dump.write_bytes(world_writable(dump.read_bytes()))
+    vos("restore", server, partition, name, "-file", inside).check()
+    vos("setfields", name, "-maxquota", "0").check()
+    dump.unlink()

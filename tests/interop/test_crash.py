@@ -27,13 +27,8 @@ BLOCK = 40_000
 DEAD_SECONDS = 3.0
 """When a writer takes the killed server for dead."""
 
-STOCK_REPAIRS = re.compile(
-    rf"{OLD_STATUS.pattern}"
-    r"|Vnode \d+: (length incorrect|inode number incorrect|version > inode version|bad magic)"
-    r"|Vnode \d+ \(unique \d+\): .*(link count|corrected|removed)"
-    r"|.*(orphan|link count|[Uu]niquifier|inode .* not referenced|deleted inode)"
-)
-"""What it also repairs where a stock server died in the middle of writes (salvage messages of vol-salvage.c)."""
+STOCK_REPAIRS = re.compile(rf"{OLD_STATUS.pattern}|Vnode \d+: length incorrect; changed from \d+ to \d+$")
+"""What the salvager repairs after stock servers died in the middle of these same writes."""
 
 
 @dataclass

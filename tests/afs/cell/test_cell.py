@@ -1,0 +1,184 @@
+"""afs-cell as a program: what scripts that start it rely on. Run without root, on a loopback address of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from afs.client import FileClient
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+NOBODY = 65534
+AS_NOBODY = [
+    "setpriv",
+    f"--reuid={NOBODY}",
+    f"--regid={NOBODY}",
+    "--clear-groups",
+    # So that a Python or a checkout in root's home can be read.
+    "--inh-caps=+dac_read_search",
+    "--ambient-caps=+dac_read_search",
+]
+READY_SECONDS = 60.0
+PORTS = (7000, 7003, 7005)
+
+
+def free_address() -> str:
+    """An address in 127/8 on which nobody has the ports of AFS."""
+    for last in range(1, 255):
+        address = f"127.0.{os.getpid() % 250}.{last}"
+        try:
+            for port in PORTS:
+                with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+                    probe.bind((address, port))
+        except OSError:
+            continue
+        return address
+    raise AssertionError("no free address in 127/8")
+
+
+class CellTests(TestCase):
+    """One directory, one address."""
+
+    timeout = 180.0
+
+    def setUp(self) -> None:
+        """A directory that an ordinary user may write."""
+        self.home = Path(tempfile.mkdtemp(prefix="txafs-cell-"))
+        self.addCleanup(shutil.rmtree, self.home)
+        self.prefix: list[str] = []
+        if os.geteuid() == 0:
+            os.chown(self.home, NOBODY, NOBODY)
+            self.prefix = AS_NOBODY
+        self.address = free_address()
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        """Start afs-cell; its standard output and error are pipes."""
+        twistd = str(Path(sys.executable).with_name("twistd"))
+        words = ["--nodaemon", "--pidfile=", "afs-cell", "--address", self.address, "--directory", "cell", *options]
+        process = subprocess.Popen(
+            [*self.prefix, sys.executable, twistd, *words],
+            cwd=self.home,
+            env=os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(self._reap, process)
+        return process
+
+    def ready(self, process: subprocess.Popen[str]) -> list[str]:
+        """All lines it prints until the last of the commands."""
+        assert process.stdout is not None
+        lines: list[str] = []
+        deadline = time.monotonic() + READY_SECONDS
+        while not lines or not lines[-1].startswith("umount "):
+            line = process.stdout.readline()
+            if not line or time.monotonic() > deadline:
+                self.fail(f"not ready: {lines} {process.stderr.read() if process.stderr and not line else ''}")
+            lines.append(line.rstrip("\n"))
+        return lines
+
+    def stop(self, process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, str]:
+        """Send a signal; (exit status, standard error)."""
+        process.send_signal(number)
+        _, error = process.communicate(timeout=READY_SECONDS)
+        return process.returncode, error
+
+    def test_ready_line(self) -> None:
+        """It prints the ready line and then commands, nothing else, and the log is in the directory."""
+        process = self.start("--cell", "example.org")
+        first, *commands = self.ready(process)
+        home = self.home / "cell"
+        self.assertEqual(
+            first,
+            f"cell example.org ready: vlserver {self.address}:7003 fileserver {self.address}:7000,7005 "
+            f"server-config {home}/server client-config {home}/client",
+        )
+        self.assertIn(f"vos listvldb -noauth -config {home}/client", commands)
+        self.assertTrue(any(re.match(r"afsd\.fuse .*-confdir .*-cachedir ", line) for line in commands))
+        self.assertTrue((home / "client/cacheinfo").exists())
+        self.assertIn("NO AUTHENTICATION", (home / "log").read_text())
+        status, error = self.stop(process, signal.SIGTERM)
+        self.assertIn(status, (0, -signal.SIGTERM))
+        self.assertEqual(error, "")
+
+    async def test_found_again(self) -> None:
+        """After SIGINT and a new start the volumes, mount points and files are where they were."""
+        self.stop(self._started(), signal.SIGINT)
+        process = self._started()
+        client = self._client()
+        await client.write_file("/txafs.test/scratch/note", b"kept")
+        await client.stop()
+        self.stop(process, signal.SIGINT)
+        self._started()
+        client = self._client()
+        self.addCleanup(lambda: Deferred.fromCoroutine(client.stop()))
+        self.assertEqual(await client.read_file("/.txafs.test/root.afs/txafs.test/scratch/note"), b"kept")
+        granted, denied = await client.get_acl("/txafs.test/scratch")
+        self.assertEqual((granted["system:anyuser"], denied), (0x3F, {}))
+        granted, _ = await client.get_acl("/txafs.test")
+        self.assertEqual(granted["system:anyuser"], 0x09)
+
+    def test_several_fileservers(self) -> None:
+        """--fileserver, given twice, runs two, each with a partition of its own."""
+        second = f"{self.address.rpartition('.')[0]}.{int(self.address.rpartition('.')[2]) + 1}"
+        lines = self.ready(self.start("--fileserver", self.address, "--fileserver", second))
+        self.assertIn(f"fileserver {self.address}:7000,7005 fileserver {second}:7000,7005", lines[0])
+        self.assertTrue((self.home / "cell/fileserver-2/vicepa").is_dir())
+
+    def test_taken_port(self) -> None:
+        """A port that somebody else has is named in one line on standard error, with exit status 1."""
+        with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as other:
+            other.bind((self.address, 7005))
+            process = self.start()
+            out, error = process.communicate(timeout=READY_SECONDS)
+        self.assertEqual((process.returncode, out), (1, ""))
+        self.assertEqual(error.count("\n"), 1)
+        self.assertIn(f"{self.address}:7005", error)
+
+    def test_other_cell(self) -> None:
+        """A directory keeps the name of its cell: another one is refused in one line."""
+        self.stop(self._started(), signal.SIGTERM)
+        process = self.start("--cell", "other.org")
+        _, error = process.communicate(timeout=READY_SECONDS)
+        self.assertEqual(process.returncode, 1)
+        self.assertRegex(error, r"^afs-cell: .* is of cell txafs.test, not other.org\n$")
+
+    def test_hangup(self) -> None:
+        """SIGHUP goes on in a new log file once the old one was renamed."""
+        process = self._started()
+        log, old = self.home / "cell/log", self.home / "cell/log.1"
+        log.rename(old)
+        process.send_signal(signal.SIGHUP)
+        self.stop(process, signal.SIGTERM)
+        self.assertIn("shutting down", log.read_text())
+        self.assertNotIn("shutting down", old.read_text())
+
+    def _started(self) -> subprocess.Popen[str]:
+        process = self.start()
+        self.ready(process)
+        return process
+
+    def _client(self) -> FileClient:
+        client = FileClient(reactor, [(self.address, 7003)], address=self.address)
+        client.start()
+        return client
+
+    def _reap(self, process: subprocess.Popen[str]) -> None:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
