@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 
-from twisted.internet.defer import DeferredSemaphore, ensureDeferred, gatherResults
+from twisted.internet.defer import DeferredSemaphore, TimeoutError, ensureDeferred, gatherResults  # noqa: A004
 from twisted.logger import Logger
 
 from afs.errors import VolumeError

@@ -102,7 +102,7 @@ class Clones(Changes):
                     )
                     other.hold(new)
                     await old.files.clone_to(new.files)
-                    new.header.in_service = True
+                    new.header.in_service = old.header.in_service
                     new.header.name = base_name(old.header.name)
                     await new.write()
                     await new.sync()
