@@ -164,8 +164,8 @@ class Against(SynchronousTestCase):
                     told = callbacks.take(fid, spare=host)
                     expected = [h for (f, h), owed in model.items() if f == fid and h != host and not owed]
                     self.assertEqual(sorted(told), sorted(expected))
-                    for each in told:
-                        del model[fid, each]
+                    for holder in told:
+                        del model[fid, holder]
                 case 4:
                     callbacks.delay(fid, host, NOW)
                     model[fid, host] = True
