@@ -174,7 +174,7 @@ class Breaks:
             else:
                 host.down = False
                 while owed := self.callbacks.take_delayed(host, AFSCBMAX):
-                    await self._channel.tell(host.address, owed, dropped=True)
+                    await self._channel.tell(host.address, owed)
         except RxError as error:
             log.warn("{host} does not take what it is owed: {error}", host=host, error=error)
             host.down = True

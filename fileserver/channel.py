@@ -33,10 +33,8 @@ class CallbackChannel(Protocol):
     async def reset(self, address: Address, *, has_uuid: bool) -> None:
         """Everything this server ever promised is void."""
 
-    async def tell(self, address: Address, fids: Sequence[Fid], *, dropped: bool = False) -> None:
-        """These fids have changed. `dropped` sends a record for each, as for messages that were owed; kAFS refuses
-        those.
-        """
+    async def tell(self, address: Address, fids: Sequence[Fid]) -> None:
+        """These fids have changed; vnode 0 stands for a whole volume."""
 
     async def probe(self, address: Address, uuid: UUID | None) -> None:
         """Is it still there, and still the client with this UUID."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from afs.rpc.cb import RXAFSCB
-from afs.types import CALLBACK_VERSION, CB_DROPPED, NIL_UUID, AFSCallBack, AFSFid, interfaceAddr
+from afs.types import NIL_UUID, AFSFid, interfaceAddr
 from fileserver.callbacks import Fid
 from fileserver.channel import Address, Introduction
 from rx.client import Connection
@@ -65,10 +65,11 @@ class RxChannel:
         else:
             await client.InitCallBackState()
 
-    async def tell(self, address: Address, fids: Sequence[Fid], *, dropped: bool = False) -> None:
-        client = self._client(address, BREAK_SECONDS)
-        records = (AFSCallBack(CALLBACK_VERSION, 0, CB_DROPPED),) * len(fids) if dropped else ()
-        await client.CallBack(tuple(AFSFid(*fid) for fid in fids), records)
+    async def tell(self, address: Address, fids: Sequence[Fid]) -> None:
+        """The array of records stays empty, also for messages that were owed, where OpenAFS sends one for each: its
+        clients ignore them, and kAFS refuses the call because of them (client-relocation.md).
+        """
+        await self._client(address, BREAK_SECONDS).CallBack(tuple(AFSFid(*fid) for fid in fids), ())
 
     async def probe(self, address: Address, uuid: UUID | None) -> None:
         client = self._client(address, PROBE_SECONDS)

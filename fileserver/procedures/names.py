@@ -57,7 +57,7 @@ class Names(Base):
         breaks = self.server.breaks
         async with self.server.registry.use(dir_fid.Volume) as volume:
             volume.touch(wrote=True)
-            # A directory is refused before it is looked at: locking it could wait for ever on a caller's own parent.
+            # Directories have odd numbers: one is refused below, once the caller's right is known, and not looked at.
             fids = (dir_fid,) if existing_fid.Vnode & 1 else (dir_fid, existing_fid)
             async with volume.exclusive(*fids) as vns:
                 parent = self.directory(volume, vns[0])

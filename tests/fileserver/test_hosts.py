@@ -235,7 +235,7 @@ class Messages(World):
         self.assertTrue(host.down)
         self.machine(2).up = True
         self.assertEqual(self.fetch(self.fid, machine=2), b"changed")
-        self.assertEqual(self.machine(2).told, [("dropped", key(self.fid), key(second))])
+        self.assertEqual(self.machine(2).told, [("break", key(self.fid), key(second))])
         self.assertFalse(host.down)
 
     def test_a_holder_that_stays_deaf(self) -> None:
@@ -276,7 +276,7 @@ class Messages(World):
         self.assertEqual(self.machine(2).told, [])
         self.machine(3).up = True
         self.run_now(self.on(3).GetTime())
-        self.assertEqual(self.machine(3).told, [("dropped", key(self.fid))])
+        self.assertEqual(self.machine(3).told, [("break", key(self.fid))])
 
     def test_giving_up(self) -> None:
         """A promise given back is not broken."""

@@ -93,8 +93,8 @@ class Channel:
     async def reset(self, address: Address, *, has_uuid: bool) -> None:
         await self._reach(address, "reset", has_uuid)
 
-    async def tell(self, address: Address, fids: Sequence[Fid], *, dropped: bool = False) -> None:
-        await self._reach(address, "dropped" if dropped else "break", *fids)
+    async def tell(self, address: Address, fids: Sequence[Fid]) -> None:
+        await self._reach(address, "break", *fids)
 
     async def probe(self, address: Address, uuid: UUID | None) -> None:
         machine = await self._reach(address, "probe")
@@ -275,7 +275,7 @@ class World(SynchronousTestCase):
     def heard(self, machine: int = 2) -> list[Fid]:
         """The fids a machine was told to have changed, since it was last asked."""
         told = self.machine(machine).told
-        fids = [fid for what in told if what[0] in ("break", "dropped") for fid in what[1:]]
+        fids = [fid for what in told if what[0] == "break" for fid in what[1:]]
         told.clear()
         return sorted(fids)
 
