@@ -152,7 +152,7 @@ class VnodeCache:
         while self.size > self._limit:
             oldest, cost = self._idle.popitem(last=False)
             self.size -= cost
-            oldest.volume.evict(oldest)
+            oldest.volume.vnodes.evict(oldest)
 
     def take(self, vn: Vn) -> None:
         """Somebody holds it again, or it is to be forgotten."""

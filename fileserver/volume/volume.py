@@ -7,20 +7,17 @@ offline is in attach.py and offline.py; the on-disk side is `IVolumeFiles`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from errno import EINVAL
+from contextlib import AbstractAsyncContextManager
 
 from twisted.internet.defer import Deferred, DeferredLock
 
 from afs.errors import VolumeError
 from afs.types import AFSFid, AFSVolSync
-from fileserver.directory import Directory
-from fileserver.interfaces import IPartition, IVolumeFiles, NoSuchVnode, Vnode, VolumeHeader
-from fileserver.volume.allocation import VnodeMap
+from fileserver.interfaces import IPartition, IVolumeFiles, VolumeHeader
 from fileserver.volume.fsa import REFUSAL, Automaton, VolumeState
 from fileserver.volume.interfaces import Surroundings
-from fileserver.volume.vn import DIRECTORY, FILE, SYMLINK, Vn, blocks
+from fileserver.volume.vn import Vn
+from fileserver.volume.vnodes import Vnodes
 from rx.errors import Abort
 
 FILE_SERVER = 1
@@ -34,12 +31,6 @@ UNIQUIFIER_AHEAD = 200
 UNIQUIFIER_START = 2
 """Where uniquifiers begin, also after 2^32: 1 is the root directory's."""
 
-READ_ONLY_FILE_SYSTEM = 30
-"""VREADONLY, the same number as EROFS."""
-
-NEW_DIRECTORY_BLOCKS = 2
-"""What an empty directory is charged: its one page."""
-
 MAX_UINT32 = 2**32 - 1
 
 ONE_DAY = 86400
@@ -52,7 +43,6 @@ class Volume(Automaton):
         "_drained",
         "_files",
         "_header",
-        "_map",
         "_next_unique",
         "_stored_unique",
         "_vnodes",
@@ -90,10 +80,9 @@ class Volume(Automaton):
         self.dirty = False  # the header in memory differs from the one on disk
         self._header: VolumeHeader | None = None
         self._files: IVolumeFiles | None = None
-        self._map: VnodeMap | None = None
         self._next_unique = 0  # what the next vnode gets
         self._stored_unique = 0  # what the header on disk says
-        self._vnodes: dict[int, Vn] | None = None
+        self._vnodes: Vnodes | None = None
         self._drained: list[Deferred[None]] | None = None
         self._writing: DeferredLock | None = None
 
@@ -109,6 +98,11 @@ class Volume(Automaton):
     def files(self) -> IVolumeFiles:
         assert self._files is not None, f"{self!r} has no files"
         return self._files
+
+    @property
+    def vnodes(self) -> Vnodes:
+        assert self._vnodes is not None, f"{self!r} has no vnodes"
+        return self._vnodes
 
     @property
     def writable(self) -> bool:
@@ -156,97 +150,21 @@ class Volume(Automaton):
             return Abort(self.special_status)
         return Abort(REFUSAL.get(self.state, VolumeError.VOFFLINE))
 
-    def _hold(self, number: int) -> Vn:
-        assert self._vnodes is not None, f"{self!r} has no vnodes"
-        vn = self._vnodes.get(number)
-        if vn is None:
-            vn = self._vnodes[number] = Vn(self, number)
-        elif not vn.holders:
-            self.surroundings.vnodes.take(vn)
-        vn.holders += 1
-        return vn
-
-    def _let_go(self, vn: Vn) -> None:
-        vn.holders -= 1
-        if vn.holders:
-            return
-        if vn.loaded:
-            self.surroundings.vnodes.keep(vn)
-            return
-        assert self._vnodes is not None
-        del self._vnodes[vn.number]
-        if vn.removed and self._map is not None:
-            self._map.free(vn.number)
-
-    def evict(self, vn: Vn) -> None:
-        """The cache has no room for it any more."""
-        assert self._vnodes is not None
-        del self._vnodes[vn.number]
-
-    @asynccontextmanager
-    async def shared(self, fid: AFSFid) -> AsyncIterator[Vn]:
+    def shared(self, fid: AFSFid) -> AbstractAsyncContextManager[Vn]:
         """The vnode, locked against change. Raises Abort: EINVAL (vnode 0), VNOVNODE (free, or another uniquifier)."""
-        vn = self._hold(_number(fid))
-        try:
-            await _lock_shared(vn)
-            try:
-                yield _checked(vn, fid.Unique)
-            finally:
-                vn.lock.release_shared()
-        finally:
-            self._let_go(vn)
+        return self.vnodes.shared(fid)
 
-    @asynccontextmanager
-    async def exclusive(self, *fids: AFSFid) -> AsyncIterator[tuple[Vn, ...]]:
-        """The vnodes in the order asked for, locked for change; naming one twice is allowed.
-
-        Locks are taken in the order of vnode numbers, so two callers never wait for each other. Raises Abort as
-        `shared`, and VREADONLY.
-        Left with an exception, unsaved changes are forgotten and vnodes created meanwhile are removed again, unless
-        a directory
-        that may name them was saved.
-        """
-        if not self.writable:
-            raise Abort(READ_ONLY_FILE_SYSTEM)
-        context: dict[int, Vn] = {}
-        complete = False
-        try:
-            for fid in sorted(fids, key=_number):
-                if fid.Vnode not in context:
-                    await self._lock_exclusive(fid.Vnode, context)
-                    await _load(context[fid.Vnode])
-                _checked(context[fid.Vnode], fid.Unique)
-            yield tuple(context[fid.Vnode] for fid in fids)
-            complete = True
-        finally:
-            try:
-                if not complete:
-                    await self._undo(context)
-            finally:
-                for vn in context.values():
-                    vn.context = None
-                    vn.fresh = False
-                    vn.lock.release_exclusive()
-                    self._let_go(vn)
+    def exclusive(self, *fids: AFSFid) -> AbstractAsyncContextManager[tuple[Vn, ...]]:
+        """The vnodes in the order asked for, locked for change. Raises Abort as `shared`, and VREADONLY."""
+        return self.vnodes.exclusive(*fids)
 
     def peek(self, number: int) -> Vn | None:
         """The vnode of that number if it is in memory, unlocked: its record may be looked at until the next await."""
-        vn = self._vnodes.get(number) if self._vnodes is not None else None
-        return vn if vn is not None and vn.loaded else None
+        return self.vnodes.peek(number)
 
-    @asynccontextmanager
-    async def kept(self, number: int) -> AsyncIterator[None]:
-        """Bring a vnode into memory and keep it there, unlocked, for `peek`. Raises Abort VNOVNODE.
-
-        The caller must not hold a lock when it enters: the vnode is read under its own.
-        """
-        vn = self._hold(number)
-        try:
-            await _lock_shared(vn)
-            vn.lock.release_shared()
-            yield
-        finally:
-            self._let_go(vn)
+    def kept(self, number: int) -> AbstractAsyncContextManager[None]:
+        """Bring a vnode into memory and keep it there, unlocked, for `peek`. Raises Abort VNOVNODE."""
+        return self.vnodes.kept(number)
 
     async def create(
         self,
@@ -259,89 +177,15 @@ class Volume(Automaton):
         acl: bytes = b"",
         content: bytes = b"",
     ) -> Vn:
-        """A new vnode of `parent`, a directory the caller has exclusively; it is locked until that context ends.
-
-        Allocates number and uniquifier, *charges* its blocks and counts the file; record and content are written,
-        `content` being
-        a symlink's target (an empty directory makes its own). Raises Abort VDISKFULL, VOVERQUOTA; OSError.
-        """
-        assert parent.context is not None and type in (FILE, DIRECTORY, SYMLINK)
-        price = NEW_DIRECTORY_BLOCKS if type == DIRECTORY else blocks(len(content))
-        self.charge(price)
-        number = 0
-        try:
-            number = (await self._vnode_map()).allocate(directory=type == DIRECTORY)
-            unique = await self._new_unique()
-            directory = None
-            if type == DIRECTORY:
-                directory = Directory.new((number, unique), (parent.number, parent.disk.uniquifier))
-                content = directory.to_bytes()
-            now = self.surroundings.seconds()
-            disk = Vnode(
-                type=type,
-                mode=mode,
-                link_count=2 if type == DIRECTORY else 1,
-                length=len(content),
-                uniquifier=unique,
-                data_version=0,
-                modify_time=now,
-                author=author,
-                owner=owner,
-                group=group,
-                parent=parent.number,
-                server_modify_time=now,
-                acl=acl,
-            )
-            vn = await self._lock_exclusive(number, parent.context)
-            await self.files.create_vnode(number, disk, content)
-        except BaseException:
-            self.adjust(-price)
-            if number in parent.context:
-                parent.context[number].removed = True  # its number is free again once the lock is
-            elif number:
-                self._map_free(number)
-            raise
-        vn.born(disk)
-        self.header.file_count += 1
-        return vn
+        """A new vnode in `parent`, charged and counted; see `Vnodes.create`."""
+        return await self.vnodes.create(type, mode, owner, author, group, parent, acl, content)
 
     async def remove(self, vn: Vn) -> None:
-        """Free the record, then the content; gives the blocks back. Its directory entry must be gone from the disk
-        already.
-        """
-        assert vn.context is not None
-        price = blocks(vn.disk.length)
-        vn.removed = True
-        vn.forget()
-        await self.files.remove_vnode(vn.number)
-        self.adjust(-price)
-        self.header.file_count -= 1
+        """Free a vnode and give its blocks back; see `Vnodes.remove`."""
+        await self.vnodes.remove(vn)
 
-    async def _undo(self, context: dict[int, Vn]) -> None:
-        for vn in context.values():
-            if vn.fresh and vn.loaded:
-                await self.remove(vn)
-            vn.forget()
-
-    async def _lock_exclusive(self, number: int, context: dict[int, Vn]) -> Vn:
-        vn = self._hold(number)
-        try:
-            await vn.lock.acquire_exclusive()
-        except BaseException:
-            self._let_go(vn)
-            raise
-        vn.context = context
-        context[number] = vn
-        return vn
-
-    async def _vnode_map(self) -> VnodeMap:
-        if self._map is None:
-            async with self._header_lock():
-                if self._map is None:
-                    self._map = VnodeMap(number for number, _ in await self.files.vnodes())
-        return self._map
-
-    async def _new_unique(self) -> int:
+    async def new_unique(self) -> int:
+        """A uniquifier nobody ever had, nor will after a crash."""
         unique = self._next_unique
         self._next_unique = unique + 1 if unique < MAX_UINT32 else UNIQUIFIER_START
         if not unique < self._stored_unique:
@@ -384,15 +228,14 @@ class Volume(Automaton):
         """Attaching found these; ATTACH_OK comes next."""
         self._files = files
         self._header = header
-        self._vnodes = {}
-        self._map = None
+        self._vnodes = Vnodes(self)
         self._next_unique = max(header.uniquifier, UNIQUIFIER_START)
         self._stored_unique = self._next_unique
         self.dirty = False
 
     async def write_header(self) -> None:
         """Write the header as it is in memory, the uniquifier ahead while the volume is in use."""
-        async with self._header_lock():
+        async with self.header_lock():
             ahead = UNIQUIFIER_AHEAD if self.header.in_use else 0
             self.header.uniquifier = stored = min(self._next_unique + ahead, MAX_UINT32)
             self.dirty = False
@@ -402,53 +245,16 @@ class Volume(Automaton):
     def closed(self) -> IVolumeFiles | None:
         """Going offline is over: nothing of it stays in memory. Returns the files for the caller to close."""
         files = self._files
-        self.surroundings.vnodes.drop((self._vnodes or {}).values())
-        self._files = self._header = self._vnodes = self._map = None
+        if self._vnodes is not None:
+            self._vnodes.drop()
+        self._files = self._header = self._vnodes = None
         self.dirty = False
         return files
 
-    def _header_lock(self) -> DeferredLock:
+    def header_lock(self) -> DeferredLock:
         if self._writing is None:
             self._writing = DeferredLock()
         return self._writing
-
-    def _map_free(self, number: int) -> None:
-        if self._map is not None:
-            self._map.free(number)
-
-
-def _number(fid: AFSFid) -> int:
-    if not fid.Vnode:
-        raise Abort(EINVAL)
-    return fid.Vnode
-
-
-def _checked(vn: Vn, unique: int) -> Vn:
-    if not vn.loaded or vn.disk.uniquifier != unique:
-        raise Abort(VolumeError.VNOVNODE)
-    return vn
-
-
-async def _load(vn: Vn) -> None:
-    try:
-        await vn.load()
-    except NoSuchVnode:
-        raise Abort(VolumeError.VNOVNODE) from None
-
-
-async def _lock_shared(vn: Vn) -> None:
-    """Readers share; the first one loads the record alone."""
-    await vn.lock.acquire_shared()
-    if vn.loaded:
-        return
-    vn.lock.release_shared()
-    await vn.lock.acquire_exclusive()
-    try:
-        await _load(vn)
-    except BaseException:
-        vn.lock.release_exclusive()
-        raise
-    vn.lock.downgrade()
 
 
 def _roll_over(header: VolumeHeader, now: int) -> None:
