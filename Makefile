@@ -28,7 +28,11 @@ help:
 	$(PIP) -r requirements.txt
 	@touch $@
 
-.venv/.test: .venv/.runtime requirements-test.txt
+.venv/.fcrypt: .venv/.runtime setup.py rx/security/_fcrypt.c scripts/build-fcrypt
+	scripts/build-fcrypt $(BIN)/python
+	@touch $@
+
+.venv/.test: .venv/.runtime .venv/.fcrypt requirements-test.txt
 	$(PIP) -r requirements-test.txt
 	@touch $@
 
@@ -37,7 +41,7 @@ help:
 	@touch $@
 
 # exec: an interrupt or SIGTERM reaches the cell itself.
-cell: .venv/.runtime
+cell: .venv/.runtime .venv/.fcrypt
 	@exec $(BIN)/twistd --nodaemon --pidfile= afs-cell $(CELL_OPTIONS)
 
 test: .venv/.test
