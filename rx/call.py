@@ -37,6 +37,7 @@ _ACK_FLAGS = int(Flag.SLOW_START_OK)
 _PING_FLAGS = int(Flag.SLOW_START_OK | Flag.REQUEST_ACK)
 _REQUEST_ACK = int(Flag.REQUEST_ACK)
 _DUPLICATE = int(AckReason.DUPLICATE)
+_EXCEEDS_WINDOW = int(AckReason.EXCEEDS_WINDOW)
 _PING = int(AckReason.PING)
 _PING_RESPONSE = int(AckReason.PING_RESPONSE)
 _DELAY = int(AckReason.DELAY)
@@ -182,8 +183,8 @@ class Call:
         receiver = self.receiver
         data = receiver.read(size)
         self._account()
-        if receiver.read_unacked >= PACKETS_PER_ACK and not receiver.complete:
-            if not self._ack_reason:
+        if receiver.read_unacked and not receiver.complete:
+            if receiver.read_unacked >= PACKETS_PER_ACK and not self._ack_reason:
                 self._ack_reason, self._ack_serial = _IDLE, 0  # of no packet: the time until the read is no round trip
             if not self._unflushed:
                 self._want_flush()
@@ -252,6 +253,8 @@ class Call:
         if trailer != connection.peer_trailer:
             connection.receive_trailer(trailer)
         sender.window = connection.peer_window
+        if reason == _EXCEEDS_WINDOW:
+            sender.refused()
         if reason == _PING_RESPONSE:
             connection.wire.peer.reachable_until = now + REACH_VALID_SECONDS
             connection.announce_arrived(now)
@@ -285,7 +288,7 @@ class Call:
         """The peer has received more than we knew."""
         self._last_progress = now
         sender = self.sender
-        if sender.outstanding:
+        if sender.in_flight:
             self._arm(_RESEND, now + min(self._retransmit_seconds(), MAXIMUM_SECONDS))
             return
         self.deadlines[_RESEND] = inf
@@ -350,7 +353,7 @@ class Call:
             receiver.unacked = receiver.read_unacked = 0
         elif reason:
             self._send_ack(reason, self._ack_serial, now)
-        elif receiver.unacked and self.deadlines[_ACK_TIMER] == inf:
+        elif (receiver.unacked or receiver.read_unacked) and self.deadlines[_ACK_TIMER] == inf:
             self._arm(_ACK_TIMER, now + SOFT_ACK_SECONDS)
 
     def _transmit(self, now: float) -> int:
@@ -406,6 +409,8 @@ class Call:
         return min(self.deadlines)
 
     def _on_resend(self, now: float) -> None:
+        if not self.sender.in_flight:
+            return
         self.sender.timed_out()
         self._want_flush()
         self._arm(_RESEND, now + min(self._retransmit_seconds(), MAXIMUM_SECONDS))

@@ -99,7 +99,8 @@ class Sender:
     @property
     def blocked(self) -> bool:
         """There is something to send and the peer's window does not admit it."""
-        return self.next >= self.first + self.window and (self.pending_size > 0 or (self.ended and not self.last))
+        full = self.next >= self.first + self.window
+        return full and (self.pending_size > 0 or self.lost > 0 or (self.ended and not self.last))
 
     @property
     def congestion_window(self) -> int:
@@ -214,7 +215,7 @@ class Sender:
         status = self._status
         out = wire.queue()
         count = 0
-        index = status.find(_LOST)
+        index = status.find(_LOST, 0, self.window)
         while index >= 0 and count < room:
             body = self._bodies[index]
             seq = self.first + index
@@ -228,7 +229,7 @@ class Sender:
             self._orders[index] = self._order
             status[index] = _UNACKED
             count += 1
-            index = status.find(_LOST, index + 1)
+            index = status.find(_LOST, index + 1, self.window)
         self.lost -= count
         self.resent += count
         self._disordered_until = self.next
@@ -351,6 +352,15 @@ class Sender:
         if mark + REORDERING > self._highest_order:
             self._highest_order = mark + REORDERING
             self._disordered_until = self.next
+
+    def refused(self) -> None:
+        """The peer's window did not admit what lies beyond it: those packets go again when it does."""
+        status = self._status
+        beyond = status.count(_UNACKED, self.window)
+        if beyond:
+            status[self.window :] = status[self.window :].replace(bytes([_UNACKED]), bytes([_LOST]))
+            self.in_flight -= beyond
+            self.lost += beyond
 
     def timed_out(self) -> None:
         """Nothing came back in time: begin again with one packet, and wait twice as long the next time."""

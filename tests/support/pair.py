@@ -96,14 +96,19 @@ class Pair:
                 when = self.now + network.latency + random.random() * network.jitter
                 heappush(self._flying, (when, self._tick, source, to, datagram))
 
-    def step(self) -> bool:
-        """Go to the next thing that happens. False when nothing ever will."""
+    def next_time(self) -> float | None:
+        """When the next thing happens; None when nothing ever will."""
         times = [when for when in (self.client.next_timeout(), self.server.next_timeout()) if when is not None]
         if self._flying:
             times.append(self._flying[0][0])
-        if not times:
+        return max(self.now, min(times)) if times else None
+
+    def step(self) -> bool:
+        """Go to the next thing that happens. False when nothing ever will."""
+        following = self.next_time()
+        if following is None:
             return False
-        self.now = max(self.now, min(times))
+        self.now = following
         self._deliver()
         for endpoint in (self.client, self.server):
             deadline = endpoint.next_timeout()
@@ -128,8 +133,11 @@ class Pair:
         self.flush()
         end = self.now + seconds
         while not until():
-            if not self.step() or self.now > end:
+            following = self.next_time()
+            if following is None or following > end:
+                self.now = end
                 return until()
+            self.step()
         return True
 
 
