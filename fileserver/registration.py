@@ -32,8 +32,8 @@ SYSID = Struct(
     "count" / Rebuild(Int32un, len_(this.addresses)),
     "addresses" / Array(this.count, Int32ub),
 )
-"""The file as stock fileservers write it (volume-format.md section 10): numbers native, UUID and addresses in
-network order.
+"""The file as stock fileservers write it (volume-format.md section 10): numbers native, UUID and addresses in network
+order.
 """
 
 FIRST_RETRY_SECONDS = 1.0

@@ -1,8 +1,7 @@
 """The fileserver as a Twisted service: partitions, volumes, RXAFS and AFSVol on their ports, and registration.
 
 Ports are bound and partitions opened at once, so that what prevents it is known at once; calls are served when the
-volumes are
-known and a vlserver has taken our addresses.
+volumes are known and a vlserver has taken our addresses.
 """
 
 from __future__ import annotations

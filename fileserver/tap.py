@@ -55,8 +55,9 @@ class Options(UsageOptions):
         self["address"], self["noauth-from"], self["partition"] = [], [], []
 
     def opt_address(self, word: str) -> None:
-        """An IPv4 address to serve on and to register (repeatable).
-        [default: this host's own, as NetInfo and NetRestrict select them]"""
+        """An IPv4 address to serve on and to register (repeatable). [default: this host's own, as NetInfo and
+        NetRestrict select them]
+        """
         self["address"].append(_parsed(IPv4Address, word, "an IPv4 address"))
 
     def opt_noauth_from(self, word: str) -> None:
@@ -64,8 +65,9 @@ class Options(UsageOptions):
         self["noauth-from"].append(_parsed(partial(IPv4Network, strict=False), word, "a network"))
 
     def opt_partition(self, path: str) -> None:
-        """A directory to serve as a vice partition, its last name being vicepa, vicepb ... (repeatable).
-        [default: every /vicep* that stock fileservers would attach]"""
+        """A directory to serve as a vice partition, its last name being vicepa, vicepb ... (repeatable). [default:
+        every /vicep* that stock fileservers would attach]
+        """
         name = os.path.basename(os.path.normpath(path))
         if not name.startswith("vicep"):
             raise UsageError(f"--partition {path}: the last name must be vicepa, vicepb ...")
@@ -119,9 +121,8 @@ def makeService(options: Options) -> IService:
 def attachable(root: str) -> list[tuple[str, int]]:
     """(path, number) of every /vicep* below `root` that a stock fileserver would attach, or that is ours alone.
 
-    A directory that is not a file system of its own needs AlwaysAttach, and NeverAttach hides it (partition.c)
-    unless our
-    label says that stock servers only are to keep away.
+    A directory that is not a file system of its own needs AlwaysAttach, and NeverAttach hides it (partition.c) unless
+    our label says that stock servers only are to keep away.
     """
     found = []
     for name in sorted(os.listdir(root)):

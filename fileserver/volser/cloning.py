@@ -101,8 +101,8 @@ async def fill_clone(source: Checkout, target: Checkout, name: bytes, type: int,
 
 
 async def refresh_clone(source: Checkout, target: Checkout, now: int) -> None:
-    """An existing clone of the source, brought up to date and in service at once. Abort EXDEV for one that is not
-    its clone.
+    """An existing clone of the source, brought up to date and in service at once. Abort EXDEV for one that is not its
+    clone.
     """
     if target.volume.partition is not source.volume.partition or target.header.parent != source.header.parent:
         raise Abort(EXDEV)

@@ -1,5 +1,4 @@
-"""Transactions of the volume server: at most one per volume and partition, each with a volume in its hands or about
-to.
+"""Transactions of the volume server: at most one per volume and partition, each with a volume in its hands or about to.
 
 A transaction that nobody touches for TIMEOUT_SECONDS is ended as if its client had; one on a temporary volume takes
 that along.

@@ -1,6 +1,4 @@
-"""Which vnode numbers of a volume are in use: directories odd, files and symlinks even (volume-format.md section
-4).
-"""
+"""Which vnode numbers of a volume are in use: directories odd, files and symlinks even (volume-format.md section 4)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A volume in the hands of the volume server: what stock's FSYNC checkout does between two processes, inside one.
 
-Depending on the attach mode (dafs.md sections 1 and 8) clients go on using the volume, or find it offline until it
-is given back.
+Depending on the attach mode (dafs.md sections 1 and 8) clients go on using the volume, or find it offline until it is
+given back.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ class Checkout:
 
 
 async def check_out(volume: Volume, mode: Mode) -> Checkout:
-    """Take the volume as `mode` says. The caller has made sure that nobody else has it. Raises Abort VNOVOL,
-    VSALVAGE, VOFFLINE.
+    """Take the volume as `mode` says. The caller has made sure that nobody else has it. Raises Abort VNOVOL, VSALVAGE,
+    VOFFLINE.
     """
     assert not volume.borrowed, volume
     volume.borrowed = True

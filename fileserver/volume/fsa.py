@@ -2,8 +2,7 @@
 answer in each.
 
 Everything that decides a volume's state is here; the flows (attach.py, offline.py, checkout.py) only send events. A
-sub-step of a flow
-(UPDATING, GET_BITMAP ...) ends with the RESUME event of the flow it belongs to.
+sub-step of a flow (UPDATING, GET_BITMAP ...) ends with the RESUME event of the flow it belongs to.
 """
 
 from __future__ import annotations
@@ -245,8 +244,8 @@ def ignore(automaton: Automaton, old: VolumeState, event: Event, new: VolumeStat
 
 
 class Automaton:
-    """A state, and those waiting for it to settle. Waiters run inside `send`: send is the last thing a flow does
-    before it awaits.
+    """A state, and those waiting for it to settle. Waiters run inside `send`: send is the last thing a flow does before
+    it awaits.
     """
 
     __slots__ = ("_waiters", "_watch", "state")

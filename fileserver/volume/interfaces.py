@@ -16,8 +16,8 @@ class VolumeCallbacks(Protocol):
     """Who keeps the callback promises (fileserver/procedures)."""
 
     def break_volume(self, volume_id: int) -> None:
-        """Void every promise for the volume and tell the holders, in the background: the caller does not wait for
-        any client.
+        """Void every promise for the volume and tell the holders, in the background: the caller does not wait for any
+        client.
         """
         ...
 

@@ -8,12 +8,10 @@ from twisted.internet.defer import Deferred
 
 
 class ReadWriteLock:
-    """Acquire methods return an awaitable (None where there is nothing to wait for would cost every caller a branch,
-    so always a Deferred).
+    """Each acquire method returns a Deferred that fires when the caller has the lock: at once where nobody is before it.
 
-    Nobody overtakes: a reader that comes after a waiting writer waits too, so writers are not starved. Cancelling
-    the Deferred
-    leaves the queue.
+    Nobody overtakes: a reader that comes after a waiting writer waits too, so writers are not starved. Cancelling the
+    Deferred leaves the queue.
     """
 
     __slots__ = ("_queue", "readers", "writer")

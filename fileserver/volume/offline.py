@@ -29,9 +29,7 @@ async def take_offline(volume: Volume, event: Event = Event.OFFLINE) -> None:
 
 
 def condemn(volume: Volume, reason: str) -> None:
-    """What is on disk contradicts itself: nobody new gets it, and once its users have left it is closed and in
-    ERROR.
-    """
+    """What is on disk contradicts itself: nobody new gets it; once its users have left it is closed and in ERROR."""
     volume.condemned = True
     if volume.state != VolumeState.ATTACHED:
         return  # already on its way out

@@ -1,10 +1,8 @@
 """Make a volume true again whose last user did not close it.
 
-What a crash can leave in the order things are written (content, record, directory entry; and back on removal):
-content longer than
-its record says, a directory with some of its pages written, vnodes no directory names, stale counts in the header.
-All but the
-unnamed vnodes, which do no harm, are put right here; whatever else contradicts itself is Damaged.
+What a crash can leave in the order things are written (content, record, directory entry; and back on removal): content
+longer than its record says, a directory with some of its pages written, vnodes no directory names, stale counts in the
+header. All but the unnamed vnodes, which do no harm, are put right here; whatever else contradicts itself is Damaged.
 """
 
 from __future__ import annotations
@@ -25,8 +23,8 @@ _NAME = 12  # an entry's name begins after flag, length, next, vnode and uniquif
 
 
 async def recover(files: IVolumeFiles, header: VolumeHeader) -> None:
-    """Lengths from the contents, directories from their entries, counts from the index, the uniquifier beyond all
-    given out.
+    """Lengths from the contents, directories from their entries, counts from the index, the uniquifier beyond all given
+    out.
 
     Changes `header` without writing it. Raises Damaged, OSError.
     """

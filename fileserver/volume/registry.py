@@ -99,10 +99,8 @@ class Registry:
     async def use(self, volume_id: int, *, reader: str = "client") -> AsyncIterator[Volume]:
         """The volume, attached, for as long as the context lasts. `reader` names who wants it, for the log.
 
-        Raises Abort VNOVOL, VOFFLINE, VBUSY, VMOVED, VSALVAGE (dafs.md section 2), VRESTARTING. A StoreError Damaged
-        in the
-        context takes the
-        volume out of service and becomes Abort VSALVAGE.
+        Raises Abort VNOVOL, VOFFLINE, VBUSY, VMOVED, VSALVAGE (dafs.md section 2), VRESTARTING. A StoreError Damaged in
+        the context takes the volume out of service and becomes Abort VSALVAGE.
         """
         if self._stopping:
             raise Abort(VolumeError.VRESTARTING)

@@ -21,8 +21,8 @@ FILE, DIRECTORY, SYMLINK = 1, 2, 3
 """Vnode types (volume.h VnodeType)."""
 
 CACHE_BYTES = 64 * 1024 * 1024
-"""Memory for vnodes nobody is using, all volumes together: enough for every directory of a busy day, little beside
-the process.
+"""Memory for vnodes nobody is using, all volumes together: enough for every directory of a busy day, little beside the
+process.
 """
 
 VNODE_BYTES = 1024
@@ -117,8 +117,8 @@ class Vn:
         return self._directory
 
     async def save(self) -> None:
-        """Write what changed: the directory's pages, then the record. Growth of a directory is charged here,
-        unchecked as in OpenAFS.
+        """Write what changed: the directory's pages, then the record. Growth of a directory is charged here, unchecked
+        as in OpenAFS.
         """
         assert self.context is not None, f"{self!r} saved without its lock"
         disk = self.disk

@@ -1,9 +1,8 @@
 """The vnodes of an attached volume: who has which, in what order locks are taken, how one comes to be and goes.
 
 Locks are taken in the order of vnode numbers, and a vnode is looked at as soon as it is locked, so nobody who waits
-holds one that
-does not exist: no two callers ever wait for each other. A number that was freed is given out again when nobody waits
-for it.
+holds one that does not exist: no two callers ever wait for each other. A number that was freed is given out again when
+nobody waits for it.
 """
 
 from __future__ import annotations
@@ -89,10 +88,8 @@ class Vnodes:
         """The vnodes in the order asked for, locked for change; naming one twice is allowed.
 
         Locks are taken in the order of vnode numbers, so two callers never wait for each other. Raises Abort as
-        `shared`, and VREADONLY.
-        Left with an exception, unsaved changes are forgotten and vnodes created meanwhile are removed again, unless
-        a directory
-        that may name them was saved.
+        `shared`, and VREADONLY. Left with an exception, unsaved changes are forgotten and vnodes created meanwhile are
+        removed again, unless a directory that may name them was saved.
         """
         if not self._volume.writable:
             raise Abort(READ_ONLY_FILE_SYSTEM)
@@ -150,8 +147,8 @@ class Vnodes:
         """A new vnode of `parent`, a directory the caller has exclusively; it is locked until that context ends.
 
         Allocates number and uniquifier, *charges* its blocks and counts the file; record and content are written,
-        `content` being
-        a symlink's target (an empty directory makes its own). Raises Abort VDISKFULL, VOVERQUOTA; OSError.
+        `content` being a symlink's target (an empty directory makes its own). Raises Abort VDISKFULL, VOVERQUOTA;
+        OSError.
         """
         assert parent.context is not None and type in (FILE, DIRECTORY, SYMLINK)
         price = NEW_DIRECTORY_BLOCKS if type == DIRECTORY else blocks(len(content))

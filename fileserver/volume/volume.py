@@ -1,8 +1,7 @@
 """A volume of this server: its automaton, its users, its vnodes and its accounts (blocks, files, uniquifiers, dates).
 
 A volume nobody uses is a small record; header, files and vnodes exist while it is attached. How it gets attached and
-taken
-offline is in attach.py and offline.py; the on-disk side is `IVolumeFiles`.
+taken offline is in attach.py and offline.py; the on-disk side is `IVolumeFiles`.
 """
 
 from __future__ import annotations
@@ -24,8 +23,7 @@ FILE_SERVER = 1
 """`VolumeHeader.in_use` of a volume this server has attached (dafs.md, program types)."""
 
 UNIQUIFIER_AHEAD = 200
-"""The stored uniquifier runs this far ahead while the volume is in use, so that a crash never repeats one
-(volume.c).
+"""The stored uniquifier runs this far ahead while the volume is in use, so that a crash never repeats one (volume.c).
 """
 
 UNIQUIFIER_START = 2

@@ -61,9 +61,7 @@ class Offline(Base):
         self.successResultOf(stopping)
 
     def test_damage_at_run_time(self) -> None:
-        """Damage a call meets takes the volume out of service for new calls at once, and closes it after the last
-        user.
-        """
+        """Damage that a call meets keeps new calls away at once, and closes the volume after its last user."""
         server = self.started()
         gate: Deferred[None] = Deferred()
 
