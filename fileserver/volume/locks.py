@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 
 class ReadWriteLock:
-    """Each acquire method returns a Deferred that fires when the caller has the lock: at once where nobody is before it.
+    """Each acquire method returns a Deferred that fires when the caller has the lock, at once if nobody is before it.
 
     Nobody overtakes: a reader that comes after a waiting writer waits too, so writers are not starved. Cancelling the
     Deferred leaves the queue.
