@@ -1,0 +1,141 @@
+"""Our servers beside stock OpenAFS on this machine: `python -m tests.bench [--rounds N] [--dry-run]`.
+
+Each round measures one cell and then the other, with the same stock FUSE client and the same load generator
+(`vlload.c`, compiled here). Medians, spread and ratios are appended to RESULTS.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from tests.interop.namespaces import CHECKOUT, Network, Node
+from tests.interop.ours import OurServers
+from tests.interop.requirements import missing
+from tests.interop.stock import FuseClient, StockCell, add_node
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "RESULTS.md"
+LARGE_FILE = 200 << 20
+SMALL_FILES = 500
+CALLERS = (1, 16, 64)
+LOAD_SECONDS = 3
+VOLUME = "bench"
+
+Measured = dict[str, float]
+
+
+class Side:
+    """One cell with its client, measured while the other is idle."""
+
+    def __init__(self, stock: bool, vlload: Path) -> None:
+        self.network = Network()
+        self.vlload = vlload
+        if stock:
+            cell = StockCell(self.network, volumes=[VOLUME])
+            self.server: Node = cell.node
+        else:
+            ours = OurServers(self.network)
+            self.server = ours.node
+            ours.vos("create", "fs1", "a", VOLUME, "-maxquota", "0").check()
+            grant = (sys.executable, "-m", "tests.bench.grant", self.server.address, VOLUME)
+            self.server.run_now("env", f"PYTHONPATH={CHECKOUT}", *grant).check()
+        self.client = FuseClient(add_node(self.network, "ca"))
+
+    def round(self) -> Measured:
+        """Everything once."""
+        self.client.start()
+        measured = {"FUSE write, MB/s": self._files("write", LARGE_FILE)}
+        self.client.restart_cold()
+        measured["FUSE read, cold, MB/s"] = self._files("read")
+        measured["FUSE create 1 KiB, files/s"] = self._files("create", SMALL_FILES)
+        self.client.restart_cold()
+        measured["FUSE stat, cold, files/s"] = self._files("stat")
+        self.client.node.run_now("sh", "-c", f"rm -r {self.client.volume(VOLUME)}/*").check()
+        self.client.stop()
+        for callers in CALLERS:
+            measured[f"VL_GetEntryByNameU, {callers} callers, calls/s"] = self._calls(callers)
+        return measured
+
+    def _files(self, work: str, count: int = 0) -> float:
+        program = (sys.executable, "-I", str(HERE / "fuse_load.py"), work, self.client.volume(VOLUME), str(count))
+        return float(self.client.node.run_now(*program, seconds=300).check().out)
+
+    def _calls(self, callers: int) -> float:
+        command = (str(self.vlload), self.server.address, "7003", str(callers), str(LOAD_SECONDS), VOLUME)
+        done = self.client.node.run_now(*command).check().out
+        answers, refusals, again = (int(word) for word in done.split())
+        if refusals:
+            raise SystemExit(f"vlload: {refusals} calls were refused")
+        if again:
+            sys.stderr.write(f"vlload: {again} packets had to be sent again\n")
+        return answers / LOAD_SECONDS
+
+
+def table(sides: dict[str, list[Measured]]) -> list[str]:
+    """Markdown rows: median [min..max] of both, and the ratio of medians."""
+    rows = ["| measured | stock | ours | ours/stock |", "|---|---|---|---|"]
+    for name in sides["stock"][0]:
+        stock, ours = ([each[name] for each in sides[side]] for side in ("stock", "ours"))
+        cells = [f"{median(found):.0f} [{min(found):.0f}..{max(found):.0f}]" for found in (stock, ours)]
+        rows.append(f"| {name} | {cells[0]} | {cells[1]} | {median(ours) / median(stock):.2f} |")
+    return rows
+
+
+def header(rounds: int) -> list[str]:
+    """When, where and what."""
+    revision = _output("git", "rev-parse", "--short", "HEAD")
+    version = _output("dpkg-query", "-W", "-f=${Version}", "openafs-fileserver")
+    load = f"load {os.getloadavg()[0]:.1f} at the start"
+    return [
+        f"## {time.strftime('%Y-%m-%d %H:%M')} UTC, {revision}: beside OpenAFS {version}",
+        "",
+        f"{os.cpu_count()} cores, {load}, Linux {platform.release()}, Python {platform.python_version()}.",
+        f"{rounds} rounds, alternating; median [min..max]. FUSE: stock `afsd.fuse`, {LARGE_FILE >> 20} MiB in one,",
+        f"{SMALL_FILES} small files. Calls: `vlload.c`, {LOAD_SECONDS} s each.",
+        "",
+    ]
+
+
+def main() -> int:
+    """Measure and append."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--dry-run", action="store_true", help="print, do not append")
+    options = parser.parse_args()
+    if reason := missing():
+        sys.exit(f"bench: {reason}")
+    lines = header(options.rounds)
+    with tempfile.TemporaryDirectory(prefix="txafs-bench-") as place:
+        vlload = Path(place, "vlload")
+        subprocess.run(["cc", "-O2", "-Wall", "-o", vlload, HERE / "vlload.c"], check=True)
+        sides = {"stock": Side(True, vlload), "ours": Side(False, vlload)}
+        measured: dict[str, list[Measured]] = {name: [] for name in sides}
+        try:
+            for _ in range(options.rounds):
+                for name, side in sides.items():
+                    measured[name].append(side.round())
+        finally:
+            for side in sides.values():
+                side.network.close()
+    lines += table(measured)
+    print("\n".join(lines))
+    if not options.dry_run:
+        with open(RESULTS, "a", encoding="utf-8") as results:
+            results.write("\n" + "\n".join(lines) + "\n")
+    return 0
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
