@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from threading import Thread
 from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.threads import deferToThreadPool
@@ -21,6 +23,8 @@ class Threads:
     def __init__(self, reactor: Any, name: str) -> None:
         self._reactor = reactor
         self._pool = ThreadPool(0, MAX_THREADS, name)
+        # A process that ends without closing its partitions, after some failure, shall not wait for these threads.
+        self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
         self._pool.start()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

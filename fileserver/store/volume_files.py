@@ -39,8 +39,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 INLINE_SIZE = 256 * 1024
-"""Transfers up to this size run in the reactor's thread. Measured (tests/bench/bench_store.py): handing one to a thread and
-back costs 55 to 80 us, a read of this size from the page cache 4 us and a write 90 us; 1 MiB 20 us and 350 us.
+"""Transfers up to this size run in the reactor's thread. Measured (tests/bench/bench_store.py): handing one to a thread
+and back costs 55 to 80 us, a read of this size from the page cache 4 us and a write 90 us; 1 MiB 20 us and 350 us.
 """
 
 COPY_SIZE = 1 << 30

@@ -58,6 +58,7 @@ class Conversion(TestCase):
     async def make(self, opener: Any) -> Tree:
         """A partition with a volume and a clone; closed."""
         partition = opener(self.path, 0, reactor)
+        self.addCleanup(partition.close)
         tree = Tree(await partition.create_volume(header()))
         await tree.begin()
         await tree.scramble(random.Random(3), 40)
@@ -76,6 +77,7 @@ class Conversion(TestCase):
         self.assertTrue(os.path.exists(os.path.join(self.path, "NeverAttach")))
         self.assertRaises(WrongBackend, open_namei, self.path, 0, reactor)
         user = open_namei_user(self.path, 0, reactor)
+        self.addCleanup(user.close)
         self.assertEqual(len(await user.volumes()), 2)
         await user.close()
         self.assertEqual(convert(self.path, "namei-user"), 0)
@@ -160,6 +162,7 @@ class Conversion(TestCase):
         self.patch(sys, "stdout", output)
         self.patch(sys, "stderr", errors)
         partition = open_namei(self.path, 0, reactor)
+        self.addCleanup(partition.close)
         self.assertEqual(main([self.path, "--to", "namei-user"]), 1)
         self.assertIn("another process", errors.getvalue())
         self.assertEqual(errors.getvalue().count("\n"), 1)

@@ -55,6 +55,7 @@ class StockJudges(TestCase):
     async def test_large_directories_and_clones(self) -> None:
         """A volume with thousands of entries, links, holes and long names, cloned and changed on, is clean."""
         partition = open_namei(self.path, 0, reactor)
+        self.addCleanup(partition.close)
         tree = Tree(await partition.create_volume(header()))
         await tree.begin()
         for index in range(4000):
@@ -88,6 +89,7 @@ class StockJudges(TestCase):
             shutil.rmtree(self.path)
             os.mkdir(self.path, 0o700)
             partition = open_namei(self.path, 0, reactor)
+            self.addCleanup(partition.close)
             tree = Tree(await partition.create_volume(header()))
             await tree.begin()
             clones: dict[int, IVolumeFiles] = {}
@@ -109,6 +111,7 @@ class StockJudges(TestCase):
     async def test_writing_salvager_changes_nothing(self) -> None:
         """The salvager that may repair changes no inode file, and we go on after it."""
         partition = open_namei(self.path, 0, reactor)
+        self.addCleanup(partition.close)
         tree = Tree(await partition.create_volume(header()))
         await tree.begin()
         await tree.scramble(random.Random(5), 200)
@@ -125,6 +128,7 @@ class StockJudges(TestCase):
             {k: v for k, v in before.items() if k not in infos}, {k: v for k, v in after.items() if k not in infos}
         )
         partition = open_namei(self.path, 0, reactor)
+        self.addCleanup(partition.close)
         tree.files = await partition.open_volume(RW)
         await tree.scramble(random.Random(7), 50)
         await tree.finish()
@@ -135,6 +139,7 @@ class StockJudges(TestCase):
         """What namei-user wrote is clean for stock programs once it was converted."""
         for keeper in ("xattr", "sidecar"):
             partition = open_namei_user(self.path, 0, reactor, keeper)
+            self.addCleanup(partition.close)
             tree = Tree(await partition.create_volume(header()))
             await tree.begin()
             await tree.scramble(random.Random(8), 150)
@@ -213,6 +218,7 @@ class StockWrote(TestCase):
         )  # its own symbolic links do not please its salvager
         self.assertTrue(all("version < inode version" in line for line in stock_said))
         partition = open_namei(self.path, 0, reactor)
+        self.addCleanup(partition.close)
         alice = await partition.open_volume(ALICE)
         backup = await partition.open_volume(ALICE_BACKUP)
         root = Directory.parse(await alice.read(1, 0, 1 << 20))
@@ -228,11 +234,13 @@ class StockWrote(TestCase):
         before = content(self.path)
         convert(self.path, "namei-user")
         user = open_namei_user(self.path, 0, reactor)
+        self.addCleanup(user.close)
         self.assertEqual(await (await user.open_volume(ALICE)).read(entry[0], 0, 99), b"twiceED\n")
         await user.close()
         convert(self.path, "namei")
         self.assertEqual(content(self.path), before)
         partition = open_namei(self.path, 0, reactor)
+        self.addCleanup(partition.close)
         await partition.destroy_volume(ALICE_BACKUP)
         await partition.close()
         self.assertEqual(complaints(stock.salvage("-nowrite", "-force")), stock_said)
