@@ -17,7 +17,8 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from afs.cells import ConfigurationError, chosen_addresses, default_address, read_configuration
-from afs.logs import LoggedService, level_named
+from afs.logs import OPTION as LOG_LEVEL
+from afs.logs import logged
 from afs.names import parse_partition, partition_name
 from afs.users import Authority, UserList
 from fileserver.interfaces import IPartition, StoreError
@@ -44,7 +45,7 @@ class Options(UsageOptions):
         ["config", None, Path("/etc/openafs/server"), "OpenAFS server configuration directory.", Path],
         ["state", None, Path("/var/lib/txafs"), "Where the server keeps its identity.", Path],
         ["backend", None, None, "namei, namei-user or memory. [default: as the label says, else namei for root]"],
-        ["log-level", None, "info", "Least important level that is logged.", level_named],
+        LOG_LEVEL,
         ["port", None, 7000, "UDP port of RXAFS (for tests: clients expect 7000).", int],
         ["volser-port", None, 7005, "UDP port of AFSVol (for tests: vos expects 7005).", int],
     ]
@@ -112,10 +113,8 @@ def makeService(options: Options) -> IService:
         volser_port=options["volser-port"],
     )
     authority = Authority(users, noauth=bool(options["noauth"]), noauth_from=options["noauth-from"])
-    service: Any = LoggedService(None, options["log-level"])
-    _Fileserver(settings, authority, any_reactor, on_failure=partial(_stop, any_reactor)).setServiceParent(service)
-    result: IService = service
-    return result
+    service: Any = _Fileserver(settings, authority, any_reactor, on_failure=partial(_stop, any_reactor))
+    return logged(service, options)
 
 
 def attachable(root: str) -> list[tuple[str, int]]:
