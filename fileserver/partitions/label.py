@@ -53,20 +53,22 @@ class Label:
         write_atomically(os.path.join(partition, LABEL_FILE), json.dumps(values, indent=1).encode() + b"\n")
 
 
-def write_atomically(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Replace the file at `path`: whoever reads it finds the old bytes or the new ones, even after a power cut."""
+def write_atomically(path: str, data: bytes, mode: int = 0o600, durable: bool = True) -> None:
+    """Replace the file at `path`: whoever reads it finds the old bytes or the new, if durable after a power cut too."""
     temporary = f"{path}.new"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         with open(fd, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(fd)
+            if durable:
+                os.fsync(fd)
         os.rename(temporary, path)
     except OSError:
         os.unlink(temporary)
         raise
-    sync_directory(os.path.dirname(path))
+    if durable:
+        sync_directory(os.path.dirname(path))
 
 
 def sync_directory(path: str) -> None:

@@ -33,7 +33,7 @@ from fileserver.store.inodes import (
     tag_of,
     vnode_of,
 )
-from fileserver.store.locks import PARTITION_BYTE, VOLUME_LOCKS, ByteLocks
+from fileserver.store.locks import PartitionLock
 from fileserver.store.metadata import (
     SIDECAR_SUFFIX,
     AttributeMetadata,
@@ -66,12 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def convert(path: str, backend: str) -> int:
     """Convert, or go on converting. Returns the number of files touched. Raises WrongBackend, Damaged, OSError."""
-    locks = ByteLocks(os.path.join(path, VOLUME_LOCKS))
+    lock = PartitionLock(path)
     try:
-        locks.acquire(PARTITION_BYTE)
         return _convert(path, backend)
     finally:
-        locks.close()
+        lock.close()
 
 
 def _convert(path: str, backend: str) -> int:

@@ -1,6 +1,8 @@
-"""Byte-range locks on a partition's lock files, as stock DAFS programs take them (vol/vutil.c VLockFile).
+"""A partition's locks: of the whole and of single volumes, as stock DAFS programs take them.
 
-Open-file-description locks: they conflict with the fcntl locks of stock programs, and unlike those they are not lost
+The whole partition is an flock of its directory (vol/partition.c VLockPartition): a stock salvager of a partition
+waits for it. Single volumes and the header files are byte ranges of lock files (vol/vutil.c VLockFile). Those are
+open-file-description locks: they conflict with the fcntl locks of stock programs, and unlike those they are not lost
 when some other descriptor of the file is closed in this process. A kill -9 gives them up.
 """
 
@@ -14,6 +16,7 @@ from contextlib import contextmanager
 from errno import EAGAIN, EBUSY
 
 from construct import Int16sl, Int32sl, Int64sl, Padding, Struct
+
 from xdr.layout import fast
 
 VOLUME_LOCKS = ".volume.lock"
@@ -22,9 +25,6 @@ VOLUME_LOCKS = ".volume.lock"
 HEADER_LOCKS = ".volheaders.lock"
 HEADER_BYTE = 1
 """Writers of `V*.vol` files hold it shared, whoever scans them all holds it alone (partition.c)."""
-
-PARTITION_BYTE = 1 << 32
-"""Ours, past every volume id: the process that has the partition open."""
 
 _FLOCK = fast(
     Struct(
@@ -38,6 +38,22 @@ _FLOCK = fast(
     )
 )
 """struct flock of 64-bit Linux."""
+
+
+class PartitionLock:
+    """The whole partition, held until closed. Raises OSError EBUSY when another process has it, EACCES and the like."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._fd)
+            raise OSError(EBUSY, "another process has the partition open, or salvages it", path) from None
+
+    def close(self) -> None:
+        """Give it up."""
+        os.close(self._fd)
 
 
 class ByteLocks:

@@ -39,7 +39,7 @@ from fileserver.store.formats import (
 )
 from fileserver.store.group import Group, write_all
 from fileserver.store.inodes import DATA_DIRECTORY, Special, special_inode
-from fileserver.store.locks import HEADER_BYTE, HEADER_LOCKS, PARTITION_BYTE, VOLUME_LOCKS, ByteLocks
+from fileserver.store.locks import HEADER_BYTE, HEADER_LOCKS, VOLUME_LOCKS, ByteLocks, PartitionLock
 from fileserver.store.metadata import KEEPERS, Metadata
 from fileserver.store.threads import Threads
 from fileserver.store.volume_files import VolumeFiles
@@ -74,14 +74,10 @@ class NameiPartition:
         self.backend = backend
         check_backend(path, label, backend)
         self._metadata: Metadata = KEEPERS[label.metadata]()
-        self._volume_locks = ByteLocks(os.path.join(path, VOLUME_LOCKS))
-        try:
-            self._volume_locks.acquire(PARTITION_BYTE)
-        except OSError:
-            self._volume_locks.close()
-            raise
-        self._header_locks = ByteLocks(os.path.join(path, HEADER_LOCKS))
         os.makedirs(os.path.join(path, DATA_DIRECTORY), 0o700, exist_ok=True)
+        self._lock = PartitionLock(path)
+        self._volume_locks = ByteLocks(os.path.join(path, VOLUME_LOCKS))
+        self._header_locks = ByteLocks(os.path.join(path, HEADER_LOCKS))
         self._threads = Threads(reactor, self.name)
         self._descriptors = Descriptors()
         self._groups: dict[int, Group] = {}
@@ -132,6 +128,7 @@ class NameiPartition:
         self._descriptors.clear()
         self._header_locks.close()
         self._volume_locks.close()
+        self._lock.close()
 
     def _files(self, volume_id: int, parent: int) -> VolumeFiles:
         """The files of a volume, its byte locked until they are closed."""
@@ -188,7 +185,8 @@ class NameiPartition:
                 group.create_special(header.id, Special.LARGE_INDEX)
                 group.count_members()
                 with self._header_locks.shared(HEADER_BYTE):
-                    write_atomically(self._header_path(header.id), pack_volume_file(header.id, header.parent), 0o644)
+                    volume_file = pack_volume_file(header.id, header.parent)
+                    write_atomically(self._header_path(header.id), volume_file, 0o644, durable=False)
             except OSError:
                 self._remove_specials(group, header.id)
                 raise

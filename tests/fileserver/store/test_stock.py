@@ -6,7 +6,9 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from errno import EBUSY
 from typing import Any
 
 from twisted.internet import reactor
@@ -15,6 +17,7 @@ from twisted.trial.unittest import TestCase
 from fileserver.directory import Directory
 from fileserver.interfaces import IVolumeFiles
 from fileserver.store.convert import convert
+from fileserver.store.locks import PartitionLock
 from fileserver.store.namei import open_namei
 from fileserver.store.namei_user import open_namei_user
 from tests.contracts.ipartition import BK, RO, RW, header
@@ -135,6 +138,44 @@ class StockJudges(TestCase):
         await partition.close()
         self.assert_clean(RW, BK)
 
+    async def test_mutual_exclusion(self) -> None:
+        """A stock salvager waits for a partition we have open, and we do not open one that it salvages."""
+        partition = open_namei(self.path, 0, reactor)
+        self.addCleanup(partition.close)
+        await (await partition.create_volume(header())).close()
+        salvage = ("timeout", "2", "/usr/lib/openafs/dasalvager", "-partition", "/vicepa", "-nowrite")
+        with self.assertRaises(subprocess.CalledProcessError) as caught:
+            self.stock.run(*salvage)
+        self.assertEqual(caught.exception.returncode, 124)
+        with open(os.path.join(self.stock.work, "log", "SalvageLog")) as log:
+            self.assertNotIn("SALVAGING FILE SYSTEM", log.read())
+        await partition.close()
+        lock = PartitionLock(self.path)
+        self.assertRaises(OSError, open_namei, self.path, 0, reactor)
+        lock.close()
+        self.stock.run(*salvage)
+
+    async def test_volume_locks(self) -> None:
+        """A byte another process locked as stock programs do keeps us from the volume, and ours keeps others from
+        theirs.
+        """
+        partition = open_namei(self.path, 0, reactor)
+        self.addCleanup(partition.close)
+        files = await partition.create_volume(header())
+        path = os.path.join(self.path, ".volume.lock")
+        other = locker(path, RW)
+        self.assertIn(b"BlockingIOError", other.communicate()[1])
+        await files.close()
+        other = locker(path, RW)
+        self.addCleanup(other.kill)
+        assert other.stdout is not None
+        other.stdout.readline()
+        with self.assertRaises(OSError) as caught:
+            await partition.open_volume(RW)
+        self.assertEqual(caught.exception.errno, EBUSY)
+        other.communicate()
+        await (await partition.open_volume(RW)).close()
+
     async def test_converted_partition(self) -> None:
         """What namei-user wrote is clean for stock programs once it was converted."""
         for keeper in ("xattr", "sidecar"):
@@ -245,6 +286,17 @@ class StockWrote(TestCase):
         await partition.close()
         self.assertEqual(complaints(stock.salvage("-nowrite", "-force")), stock_said)
         self.assertEqual(audit(self.path, ALICE), [])
+
+
+def locker(path: str, byte: int) -> subprocess.Popen[bytes]:
+    """A process that locks a byte as stock programs do, prints a line, and goes when its input ends."""
+    program = (
+        "import fcntl, os, sys; "
+        f"fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, {byte}); "
+        "print(flush=True); sys.stdin.read()"
+    )
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", program, path], stdin=pipe, stdout=pipe, stderr=pipe)
 
 
 def content(path: str) -> dict[str, tuple[Any, ...]]:
