@@ -433,7 +433,7 @@ class Call:
     def _probe(self, now: float) -> None:
         """Ask the peer for a sign of life. A server that has seen nothing of a call yet only answers its data."""
         sender = self.sender
-        if self.connection.is_client and sender.first == 1 and sender.outstanding:
+        if self.connection.is_client and not self._newest_ack and sender.outstanding:
             sender.presume_lost()
             self._want_flush()
         else:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import NamedTuple
 
 from rx.call import Call
 from rx.constants import (
@@ -21,75 +20,22 @@ from rx.constants import (
     RxCode,
 )
 from rx.errors import Abort, CallLost, RxError
+from rx.handshake import Handshake
 from rx.output import Output
-from rx.packet import abort_body, abort_code, split_jumbo, unpack_trailer
+from rx.packet import Fields, abort_body, abort_code, split_jumbo, unpack_trailer
 from rx.peer import Address
+from rx.quota import Quota
 from rx.security.interfaces import Identity, ISecurity
-from rx.timers import (
-    CHALLENGE_SECONDS,
-    CHALLENGE_TRIES,
-    DEAD_SECONDS,
-    IDLE_SECONDS,
-    LEAST_DEAD_SECONDS,
-    PINGS_PER_DEAD_TIME,
-)
+from rx.timers import LEAST_DEAD_SECONDS, PINGS_PER_DEAD_TIME, Patience
 from rx.wire import WORD_MASK, Wire
 
 Key = int | tuple[int, Address]
 """How a connection is found: epoch and cid, and the address too where the epoch does not identify the client alone."""
 
-Fields = tuple[int, int, int, int, int, int, int, int, int, int, int]
-"""A header as unpacked: epoch, cid, call number, seq, serial, type, flags, user status, security index, spare, service
-id.
-"""
-
 _JUMBO = int(Flag.JUMBO)
 _DATA = int(PacketType.DATA)
 _ABORT = int(PacketType.ABORT)
 _BUSY = int(PacketType.BUSY)
-
-
-class Patience(NamedTuple):
-    """How long the calls of a connection may take, in seconds. `idle` and `hard` may be inf: no such limit."""
-
-    dead: float = DEAD_SECONDS
-    idle: float = IDLE_SECONDS
-    hard: float = inf
-
-
-class Quota:
-    """How many calls the server end may run, shared by all connections of an endpoint."""
-
-    __slots__ = ("_by_host", "_in_all", "_per_host", "count")
-
-    def __init__(self, in_all: int, per_host: int) -> None:
-        self._in_all = in_all
-        self._per_host = per_host
-        self._by_host: dict[str, int] = {}
-        self.count = 0
-
-    def take(self, host: str) -> bool:
-        """Count one more of this host. False when that is too many."""
-        mine = self._by_host.get(host, 0)
-        if self.count >= self._in_all or mine >= self._per_host:
-            return False
-        self._by_host[host] = mine + 1
-        self.count += 1
-        return True
-
-    @property
-    def full(self) -> bool:
-        """Whether no host could take one more."""
-        return self.count >= self._in_all
-
-    def give_back(self, host: str) -> None:
-        """One fewer."""
-        self.count -= 1
-        mine = self._by_host[host] - 1
-        if mine:
-            self._by_host[host] = mine
-        else:
-            del self._by_host[host]
 
 
 class Connection:
@@ -102,9 +48,7 @@ class Connection:
         "_aborts",
         "_busy_until",
         "_calls",
-        "_challenge_tries",
-        "_challenged_at",
-        "_early",
+        "_handshake",
         "_quota",
         "check_reach",
         "dead_seconds",
@@ -158,9 +102,7 @@ class Connection:
         self._aborts: list[int | None] = [None] * CHANNELS
         self._busy_until = [-inf] * CHANNELS
         self._quota = quota
-        self._early: list[tuple[Fields, bytes]] = []
-        self._challenge_tries = 0
-        self._challenged_at = -inf
+        self._handshake = Handshake(output, wire)
 
     @property
     def peer(self) -> Address:
@@ -287,7 +229,8 @@ class Connection:
         if seq > self.output.limits.window:
             return None  # the middle of a call that began before we were here
         if not self.security.authenticated:
-            self._keep_early(fields, datagram, now)
+            self._handshake.keep(fields, datagram, now)
+            self.arm(self._handshake.deadline)
             return None
         previous = self._calls[channel]
         if previous is not None:
@@ -352,41 +295,18 @@ class Connection:
         self.wire.send(self.cid, 0, int(PacketType.RESPONSE), response)
 
     def _receive_response(self, fields: Fields, datagram: bytes, now: float) -> None:
-        if self.is_client or not self._challenge_tries or self.security.authenticated:
+        if self.is_client or not self._handshake.waiting or self.security.authenticated:
             return
         try:
             numbers = self.security.check_response(datagram[HEADER_SIZE:], now)
         except Abort as refusal:
             self.fail(refusal)
             return
-        self._challenge_tries = 0
+        self.wire.adopt_level()
         for channel, number in enumerate(numbers):
             self.numbers[channel] = max(self.numbers[channel], number - 1)
-        for kept, packet in self._take_early():
+        for kept, packet in self._handshake.end():
             self.receive(kept, packet, now)
-
-    def _keep_early(self, fields: Fields, datagram: bytes, now: float) -> None:
-        """Data of a client that has yet to prove who it is: keep a little, and challenge."""
-        output = self.output
-        if (
-            len(self._early) < output.limits.early_packets
-            and output.buffered_bytes + len(datagram) <= output.limits.buffered_bytes
-        ):
-            self._early.append((fields, datagram))
-            output.buffered_bytes += len(datagram)
-        if not self._challenge_tries:
-            self._challenge(now)
-
-    def _take_early(self) -> list[tuple[Fields, bytes]]:
-        early, self._early = self._early, []
-        self.output.buffered_bytes -= sum(len(datagram) for _, datagram in early)
-        return early
-
-    def _challenge(self, now: float) -> None:
-        self._challenge_tries += 1
-        self._challenged_at = now
-        self.wire.send(self.cid, 0, int(PacketType.CHALLENGE), self.security.challenge())
-        self.arm(now + CHALLENGE_SECONDS)
 
     # What its calls call.
 
@@ -433,8 +353,7 @@ class Connection:
     def _die(self, error: RxError) -> None:
         if self.error is None:
             self.error = error
-        self._take_early()
-        self._challenge_tries = 0
+        self._handshake.end()
         for call in self._calls:
             if call is not None:
                 call.fail(error)
@@ -448,23 +367,13 @@ class Connection:
         for call in self._calls:
             if call is not None:
                 following = min(following, call.expire(now))
-        if self._challenge_tries:
-            following = min(following, self._continue_challenge(now))
+        following = min(following, self._handshake.wake(now))
         if following == inf and not self.is_client:
             following = self.last_used + self.output.limits.connection_idle_seconds
             if following <= now:
                 self.output.idle.append(self)
                 return inf
         return following
-
-    def _continue_challenge(self, now: float) -> float:
-        if now >= self._challenged_at + CHALLENGE_SECONDS:
-            if self._challenge_tries >= CHALLENGE_TRIES:
-                self._take_early()
-                self._challenge_tries = 0
-                return inf
-            self._challenge(now)
-        return self._challenged_at + CHALLENGE_SECONDS
 
     def idle_since(self) -> float:
         """When it was last used; inf while a call is in progress."""

@@ -12,18 +12,19 @@ from math import inf
 from random import Random
 from typing import NamedTuple
 
-from rx.connection import Connection, Fields, Key, Patience, Quota
+from rx.connection import Connection, Key
 from rx.constants import CHANNEL_MASK, EPOCH_ANY_ADDRESS, HEADER_SIZE, Flag, PacketType, RxCode
 from rx.debug import DEFAULT_VERSION, DebugAnswers, answer_version
 from rx.events import Event
 from rx.limits import EVICTION_SCAN, STRAY_ANSWERS, Limits
 from rx.output import Datagrams, Output, runs
-from rx.packet import abort_body, pack_header, unpack_header
+from rx.packet import Fields, abort_body, pack_header, unpack_header
 from rx.peer import Address, Peer
+from rx.quota import Quota
 from rx.security import KEYLESS
 from rx.security.interfaces import Binding, ISecurity, SecurityFactory
 from rx.security.null import Null
-from rx.timers import DEAD_SECONDS, IDLE_SECONDS
+from rx.timers import DEAD_SECONDS, IDLE_SECONDS, Patience
 from rx.wire import Wire
 
 _CLIENT_INITIATED = int(Flag.CLIENT_INITIATED)

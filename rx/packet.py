@@ -57,6 +57,7 @@ OldChallenge = Struct("challenge_id" / Int32ub, "level" / Int32ub)
 ResponseHead = Struct(
     "version" / Int32ub, Padding(4), "encrypted" / Bytes(40), "kvno" / Int32ub, "ticket_length" / Int32ub
 )
+OldResponseHead = Struct("encrypted" / Bytes(8), "kvno" / Int32ub, "ticket_length" / Int32ub)
 ResponsePlain = Struct(
     "epoch" / Int32ub,
     "cid" / Int32ub,
@@ -190,6 +191,11 @@ RxStatistics = Struct(
     Padding(16),
 )
 
+Fields = tuple[int, int, int, int, int, int, int, int, int, int, int]
+"""A header as unpacked: epoch, cid, call number, seq, serial, type, flags, user status, security index, spare, service
+id.
+"""
+
 HEADER = fast(Header, "Header")
 ACK_HEAD = fast(AckHead, "AckHead")
 ACK_TRAILER = fast(AckTrailer, "AckTrailer")
@@ -198,6 +204,7 @@ ABORT_BODY = fast(AbortBody, "AbortBody")
 CHALLENGE = fast(Challenge, "Challenge")
 OLD_CHALLENGE = fast(OldChallenge, "OldChallenge")
 RESPONSE_HEAD = fast(ResponseHead, "ResponseHead")
+OLD_RESPONSE_HEAD = fast(OldResponseHead, "OldResponseHead")
 RESPONSE_PLAIN = fast(ResponsePlain, "ResponsePlain")
 DEBUG_REQUEST = fast(DebugRequest, "DebugRequest")
 DEBUG_STATS = fast(DebugStats, "DebugStats")

@@ -11,7 +11,7 @@ from enum import IntEnum
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Timer(IntEnum):
@@ -71,6 +71,14 @@ IDLE_SECONDS = 60.0
 
 BUSY_PATIENCE_SECONDS = 60.0
 """A peer that answers BUSY counts as alive this long; then the call is lost, rather than tried for ever."""
+
+
+class Patience(NamedTuple):
+    """How long the calls of a connection may take, in seconds. `idle` and `hard` may be inf: no such limit."""
+
+    dead: float = DEAD_SECONDS
+    idle: float = IDLE_SECONDS
+    hard: float = inf
 
 
 class Sleeper(Protocol):

@@ -42,8 +42,12 @@ class Wire:
         self.security = security
         self.security_index: int = security.index
         self.sealing: bool = security.sealing
-        self.overhead: int = security.header_size + security.trailer_size
         self.serial = 0
+        self.adopt_level()
+
+    def adopt_level(self) -> None:
+        """Leave room in packets for what the security class adds. A server's end knows it once the client is known."""
+        self.overhead: int = self.security.header_size + self.security.trailer_size
 
     def queue(self) -> list[bytes]:
         """Where this connection's datagrams are appended."""

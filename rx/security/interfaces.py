@@ -51,6 +51,9 @@ class ISecurity(Interface):
     def bind(binding: Binding) -> None:
         """Belong to this connection. Called once, before anything else."""
 
+    def meet(spare: int) -> None:
+        """Server end: a data packet with this spare field came before any response was checked."""
+
     def challenge() -> bytes:
         """Server end: the body of a CHALLENGE packet. The same one until a response has been checked."""
 
@@ -61,7 +64,8 @@ class ISecurity(Interface):
         """
 
     def check_response(response: bytes, now: float) -> tuple[int, int, int, int]:
-        """Server end: check the body of a RESPONSE; set `identity` and `authenticated`.
+        """Server end: check the body of a RESPONSE at Unix time `now`; set `identity` and `authenticated`, and with
+        them `level`, `header_size` and `trailer_size`.
 
         Returns the client's call numbers. Raises Abort with the security class's code; the connection is then dead.
         """

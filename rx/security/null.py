@@ -25,6 +25,9 @@ class Null:
     def bind(self, binding: Binding) -> None:
         """Nothing here depends on the connection."""
 
+    def meet(self, spare: int) -> None:
+        """Never called, as every null connection is authenticated."""
+
     def challenge(self) -> bytes:
         """Never asked for, as every null connection is authenticated."""
         raise Abort(RxCode.RX_PROTOCOL_ERROR, "a null connection has no challenge")

@@ -36,6 +36,9 @@ class SecurityContract:
         client, server = type(self).make_client(), type(self).make_server()
         for end in (client, server):
             end.bind(Binding(0x8765_4321, BINDING_CID, end.index))
+        if not server.authenticated:
+            spare, _ = client.seal(0, NUMBERS[0], 1, b"what began the connection")
+            server.meet(spare)
         return client, server
 
     def test_interface(self: Any) -> None:

@@ -207,6 +207,25 @@ class BackPressureTests(PairCase):
         self.assertGreater(call.writable, 0)
 
 
+class NarrowWindowTests(PairCase):
+    """A server whose window is smaller than the first burst."""
+
+    server_limits = Limits(window=3)
+
+    def test_lost_abort_behind_a_full_window(self) -> None:
+        """A client that may send nothing more still pings, and so learns of an abort that was lost."""
+        self.silence_server()
+        call = self.call(bytes(50_000))
+        self.pair.run(lambda: bool(self.arrived))
+        self.pair.run(seconds=1)
+        self.pair.drop = lambda to, datagram: to == CLIENT and datagram[20] == PacketType.ABORT
+        self.arrived[0].abort(101)
+        self.pair.run(seconds=0.1)
+        self.pair.drop = lambda to, datagram: False
+        outcome = self.finish(call, 5.0)
+        self.assertEqual(outcome and outcome.code, 101)  # type: ignore[attr-defined]
+
+
 class EndTests(PairCase):
     """Every way a call can end, and that it ends once."""
 

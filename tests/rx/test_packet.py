@@ -30,6 +30,7 @@ class LayoutTests(EqualToConstruct, SynchronousTestCase):
             "OLD_CHALLENGE",
             "RESPONSE_HEAD",
             "RESPONSE_PLAIN",
+            "OLD_RESPONSE_HEAD",
             "DEBUG_REQUEST",
             "DEBUG_STATS",
             "DEBUG_CONNECTION",
@@ -44,6 +45,7 @@ class LayoutTests(EqualToConstruct, SynchronousTestCase):
         expected = {"HEADER": 28, "ACK_HEAD": 18, "ACK_TRAILER": 19, "JUMBO_HEADER": 4, "DEBUG_REQUEST": 8}
         expected |= {"DEBUG_STATS": 56, "DEBUG_CONNECTION": 176, "DEBUG_PEER": 132, "RX_STATISTICS": 284}
         expected |= {"RESPONSE_HEAD": 56, "RESPONSE_PLAIN": 40, "CHALLENGE": 16, "OLD_CHALLENGE": 8, "ABORT_BODY": 4}
+        expected |= {"OLD_RESPONSE_HEAD": 16}
         self.assertEqual(sizes, expected)
 
 

@@ -36,6 +36,9 @@ class Sealing:
     def bind(self, binding: Binding) -> None:
         self.binding = binding
 
+    def meet(self, spare: int) -> None:
+        """The challenge has one form only."""
+
     def challenge(self) -> bytes:
         self.challenges += 1
         return b"who?"
