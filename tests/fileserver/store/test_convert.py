@@ -95,7 +95,7 @@ class Conversion(TestCase):
 
     async def test_interrupted_anywhere(self) -> None:
         """However often a conversion is interrupted, going on gives what one without interruption gives."""
-        share = budget("store.convert", full=200, least=4)
+        share = budget("store.convert", full=2000, least=40)
         rng = random.Random(share.seed)
         await self.make(open_namei)
         plain = snapshot(self.path)
@@ -103,7 +103,7 @@ class Conversion(TestCase):
         user = snapshot(self.path)
         for _ in range(share.count):
             for backend, expected in (("namei", plain), ("namei-user", user)):
-                while not self.attempt(backend, rng.randrange(1, 400)):
+                while not self.attempt(backend, rng.randrange(1, 200)):
                     self.assertRaises(WrongBackend, open_namei, self.path, 0, reactor)
                     other = "namei" if backend == "namei-user" else "namei-user"
                     self.assertRaises(WrongBackend, convert, self.path, other)

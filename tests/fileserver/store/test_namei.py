@@ -11,6 +11,7 @@ from twisted.trial.unittest import TestCase
 
 from fileserver.interfaces import Damaged, IPartition, WrongBackend
 from fileserver.partitions.label import Label
+from fileserver.store.formats import CLONED
 from fileserver.store.group import record_offset
 from fileserver.store.inodes import Special, data_inode, group_directory, inode_path, special_inode
 from fileserver.store.metadata import has_user_attributes
@@ -204,6 +205,25 @@ class FileContract(PartitionContract):
         bk = await self.partition.create_volume(header(BK, RW))
         self.assertEqual(list(await bk.vnodes()), [])
         self.assertEqual((files.group.links().count(0, 0)), 2)
+
+    async def test_cloned_bit(self: Any) -> None:
+        """A cloned directory's record says so in the source, for stock servers; not in the clone, nor once written."""
+        files = await self.fresh()
+        await files.create_vnode(1, directory_vnode(1, 4), b"dirs")
+        await files.create_vnode(2, file_vnode(2, 4), b"file")
+        bk = await self.partition.create_volume(header(BK, RW))
+        await files.clone_to(bk)
+        await files.write_vnode(1, directory_vnode(1, 4, data_version=2))
+
+        def cloned(volume_id: int, kind: Special) -> int:
+            inode = special_inode(volume_id, kind)
+            with open(os.path.join(self.path, group_directory(RW), inode_path(inode)), "rb") as index:
+                return index.read()[record_offset(2 if kind is Special.SMALL_INDEX else 1)] & CLONED
+
+        self.assertEqual(cloned(RW, Special.LARGE_INDEX), CLONED)
+        self.assertEqual([cloned(BK, Special.LARGE_INDEX), cloned(RW, Special.SMALL_INDEX)], [0, 0])
+        await files.write(1, 0, b"DIRS")
+        self.assertEqual(cloned(RW, Special.LARGE_INDEX), 0)
 
     async def test_orphans_make_room(self: Any) -> None:
         """Versions that kills left behind do not use up a vnode number: they go when their tags are needed."""
