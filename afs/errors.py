@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Self
 
 from afs.unified import UnifiedError as UnifiedError
-from rx.constants import RxCode, RxgenCode
+from rx.constants import RxCode, RxgenCode, RxkadCode
 
 
 class Code(IntEnum):
@@ -155,19 +155,19 @@ class PrError(Code):
 class RxkadError(Code):
     """Of Kerberos authentication of Rx (rxkad_errs.et); base 19270400."""
 
-    RXKADINCONSISTENCY = 19270400, "inconsistent state"
-    RXKADPACKETSHORT = 19270401, "the packet is too short"
-    RXKADLEVELFAIL = 19270402, "the security levels do not match"
-    RXKADTICKETLEN = 19270403, "the ticket has an impossible length"
-    RXKADOUTOFSEQUENCE = 19270404, "wrong sequence number"
-    RXKADNOAUTH = 19270405, "the caller is not authorised"
-    RXKADBADKEY = 19270406, "the key is weak or has wrong parity"
-    RXKADBADTICKET = 19270407, "the ticket cannot be used"
-    RXKADUNKNOWNKEY = 19270408, "the ticket names an unknown key"
-    RXKADEXPIRED = 19270409, "the ticket has expired"
-    RXKADSEALEDINCON = 19270410, "a sealed packet does not check"
-    RXKADDATALEN = 19270411, "too much data"
-    RXKADILLEGALLEVEL = 19270412, "the caller may not use this level"
+    RXKADINCONSISTENCY = RxkadCode.RXKADINCONSISTENCY, "inconsistent state"
+    RXKADPACKETSHORT = RxkadCode.RXKADPACKETSHORT, "the packet is too short"
+    RXKADLEVELFAIL = RxkadCode.RXKADLEVELFAIL, "the security levels do not match"
+    RXKADTICKETLEN = RxkadCode.RXKADTICKETLEN, "the ticket has an impossible length"
+    RXKADOUTOFSEQUENCE = RxkadCode.RXKADOUTOFSEQUENCE, "wrong sequence number"
+    RXKADNOAUTH = RxkadCode.RXKADNOAUTH, "the caller is not authorised"
+    RXKADBADKEY = RxkadCode.RXKADBADKEY, "the key is weak or has wrong parity"
+    RXKADBADTICKET = RxkadCode.RXKADBADTICKET, "the ticket cannot be used"
+    RXKADUNKNOWNKEY = RxkadCode.RXKADUNKNOWNKEY, "the ticket names an unknown key"
+    RXKADEXPIRED = RxkadCode.RXKADEXPIRED, "the ticket has expired"
+    RXKADSEALEDINCON = RxkadCode.RXKADSEALEDINCON, "a sealed packet does not check"
+    RXKADDATALEN = RxkadCode.RXKADDATALEN, "too much data"
+    RXKADILLEGALLEVEL = RxkadCode.RXKADILLEGALLEVEL, "the caller may not use this level"
 
 
 class VolumeError(Code):

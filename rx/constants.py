@@ -75,6 +75,24 @@ class RxgenCode(IntEnum):
     RXGEN_CC_XDRFREE = -457
 
 
+class RxkadCode(IntEnum):
+    """Errors of rxkad (rxkad_errs.et)."""
+
+    RXKADINCONSISTENCY = 19270400
+    RXKADPACKETSHORT = 19270401
+    RXKADLEVELFAIL = 19270402
+    RXKADTICKETLEN = 19270403
+    RXKADOUTOFSEQUENCE = 19270404
+    RXKADNOAUTH = 19270405
+    RXKADBADKEY = 19270406
+    RXKADBADTICKET = 19270407
+    RXKADUNKNOWNKEY = 19270408
+    RXKADEXPIRED = 19270409
+    RXKADSEALEDINCON = 19270410
+    RXKADDATALEN = 19270411
+    RXKADILLEGALLEVEL = 19270412
+
+
 class SecurityIndex(IntEnum):
     """The security index byte: which security class a connection uses (rx.h)."""
 
