@@ -127,7 +127,7 @@ class CaptureTests(SynchronousTestCase):
         self.assertGreater(levels[Level.CRYPT], 10)
 
     def all_connections(self) -> list[CapturedConnection]:
-        found = [each for path in sorted(VECTORS.glob("*.pcap")) for each in connections(path)]
+        found = [each for path in sorted(VECTORS.rglob("*.pcap")) for each in connections(path)]
         self.assertGreater(len(found), 40)
         return found
 
