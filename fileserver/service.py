@@ -36,6 +36,7 @@ from fileserver.volser.transactions import SWEEP_SECONDS, Transactions
 from fileserver.volume.interfaces import Surroundings
 from fileserver.volume.registry import Registry
 from rx.server import Server, ServerCall
+from rx.taps import Tap
 from rx.transport import RxPort
 
 log = Logger(namespace="fileserver")
@@ -55,7 +56,7 @@ SYSID_NAME = "sysid"
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a fileserver is told. Ports may be 0 for any; `advertised` are the addresses registered, by default those
-    bound.
+    bound; `tap` is on every port.
     """
 
     state: Path
@@ -65,6 +66,7 @@ class Settings:
     port: int = 7000
     volser_port: int = 7005
     advertised: Sequence[IPv4Address] = field(default=())
+    tap: Tap | None = None
 
 
 class FileserverService(Service):
@@ -88,8 +90,10 @@ class FileserverService(Service):
         self.settings = settings
         self.registry = Registry(Surroundings(now, clock=reactor))
         self.transactions = Transactions(self.registry, self.registry.surroundings.seconds)
-        self.ports = [RxPort(reactor, str(address), settings.port) for address in settings.addresses]
-        self.volser_ports = [RxPort(reactor, str(address), settings.volser_port) for address in settings.addresses]
+        self.ports = [RxPort(reactor, str(address), settings.port, tap=settings.tap) for address in settings.addresses]
+        self.volser_ports = [
+            RxPort(reactor, str(address), settings.volser_port, tap=settings.tap) for address in settings.addresses
+        ]
         self._authority = authority
         self._reactor = reactor
         self._now = now

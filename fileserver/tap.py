@@ -13,13 +13,13 @@ from typing import Any
 from twisted.application.service import IService
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
-from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from afs.cells import ConfigurationError, chosen_addresses, default_address, read_configuration
 from afs.logs import OPTION as LOG_LEVEL
 from afs.logs import logged
 from afs.names import parse_partition, partition_name
+from afs.taps import TappedOptions, open_taps
 from afs.users import Authority, UserList
 from fileserver.interfaces import IPartition, StoreError
 from fileserver.partitions.label import Label
@@ -33,7 +33,7 @@ VLSERVER_PORT = 7003
 BACKENDS = ("namei", "namei-user", "memory")
 
 
-class Options(UsageOptions):
+class Options(TappedOptions):
     """The command line of afs-fileserver."""
 
     synopsis = "[options]"
@@ -100,7 +100,8 @@ def makeService(options: Options) -> IService:
         addresses = options["address"] or chosen_addresses(config) or [default_address()]
         partitions = options["partition"] or attachable("/")
         options["state"].mkdir(parents=True, exist_ok=True)
-    except (OSError, ConfigurationError) as problem:
+        tap = open_taps(options, any_reactor)
+    except (OSError, ConfigurationError, ValueError) as problem:
         raise SystemExit(f"afs-fileserver: {problem}") from problem
     if not partitions:
         raise SystemExit("afs-fileserver: no partition: give --partition, or mount a file system on /vicepa")
@@ -111,6 +112,7 @@ def makeService(options: Options) -> IService:
         addresses=addresses,
         port=options["port"],
         volser_port=options["volser-port"],
+        tap=tap,
     )
     authority = Authority(users, noauth=bool(options["noauth"]), noauth_from=options["noauth-from"])
     service: Any = _Fileserver(settings, authority, any_reactor, on_failure=partial(_stop, any_reactor))

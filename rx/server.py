@@ -59,6 +59,17 @@ class ServerCall:
     def user_status(self, value: int) -> None:
         self._conversation.call.user_status = value
 
+    def when_over(self, act: Callable[[], None]) -> None:
+        """Call `act` when the call has ended, by its reply or before."""
+        then = self._conversation.on_completed
+
+        def completed() -> None:
+            act()
+            if then is not None:
+                then()
+
+        self._conversation.on_completed = completed
+
 
 Factory = Callable[[ServerCall], Service]
 
@@ -116,7 +127,12 @@ class Server:
             while len(request) < OPCODE_SIZE and (more := await conversation.receive()):
                 request += more
             opcode = read_opcode(request)
-            instance = offered.factory(ServerCall(self._port, conversation, opcode))
+            call = ServerCall(self._port, conversation, opcode)
+            if self._port.tap is not None:
+                await self._port.tap.admit(offered.service, call)
+                if conversation.error is not None:
+                    raise conversation.error
+            instance = offered.factory(call)
             procedure = offered.procedures(type(instance)).find(opcode)
             reply = await answer(procedure, instance, request, conversation)
             if reply:

@@ -29,6 +29,7 @@ from rx.events import CallArrived, CallCompleted, DataArrived, Writable
 from rx.limits import Limits
 from rx.output import Datagrams
 from rx.peer import Address
+from rx.taps import Tap
 from rx.timers import DEAD_SECONDS
 from rx.udp import DatagramPort, UdpSocket
 
@@ -149,8 +150,8 @@ class CallConversation:
 class RxPort:
     """One UDP port that carries Rx: client and server connections alike.
 
-    `reactor` provides IReactorTime and IReactorFDSet. `tap` wraps the socket (`rx.udp.DatagramPort`): a pcap writer, a
-    tracer, a fault injector.
+    `reactor` provides IReactorTime and IReactorFDSet. `tap` wraps the socket and sees the calls served: a pcap writer,
+    a tracer, a fault injector (`rx.taps`).
     """
 
     _log = Logger()
@@ -163,12 +164,12 @@ class RxPort:
         *,
         limits: Limits | None = None,
         random: Random | None = None,
-        tap: Callable[[DatagramPort], DatagramPort] | None = None,
+        tap: Tap | None = None,
     ) -> None:
         self.reactor = reactor
         self.endpoint = Endpoint(random or SystemRandom(), limits=limits or Limits())
         self._bind_to: Address = (address, port)
-        self._tap = tap
+        self.tap = tap
         self._socket: DatagramPort | None = None
         self._conversations: dict[Call, CallConversation] = {}
         self._acceptors: dict[int, Callable[[CallConversation], None]] = {}
@@ -189,7 +190,7 @@ class RxPort:
         except OSError as problem:
             reason = "in use" if problem.errno == EADDRINUSE else strerror(problem.errno or 0)
             raise CannotListenError(host, number, f"UDP port {number} of {host}: {reason}") from problem
-        self._socket = self._tap(bound) if self._tap is not None else bound
+        self._socket = self.tap.wrap(bound, self.doRead) if self.tap is not None else bound
         self.reactor.addReader(self)
 
     @property
@@ -275,7 +276,7 @@ class RxPort:
 
     def flush_soon(self) -> None:
         """The application has done something to a call: take a turn before long."""
-        if not self._in_turn and self._soon is None:
+        if not self._in_turn and self._soon is None and self._socket is not None:
             self._soon = self.reactor.callLater(0, self._turn_soon)
 
     def _turn_soon(self) -> None:

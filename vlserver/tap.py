@@ -11,11 +11,11 @@ from typing import Any
 from twisted.application.service import IService
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
-from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
 from afs.cells import ConfigurationError, chosen_addresses, default_address
 from afs.logs import LEVELS, LoggedService, level_named
+from afs.taps import TappedOptions, open_taps
 from afs.users import Authority, UserList
 from rx.transport import RxPort
 from vlserver.interfaces import StoreError
@@ -27,7 +27,7 @@ DEFAULT_PORT = 7003
 log = Logger()
 
 
-class Options(BaseOptions):
+class Options(TappedOptions):
     """The command line of afs-vlserver."""
 
     synopsis = "[options]"
@@ -92,11 +92,12 @@ def makeService(options: Options) -> IService:
         users = UserList.read(config)
         addresses = options["address"] or chosen_addresses(config) or [default_address()]
         store = open_store(options["database"], any_reactor, time.time)
-    except (ConfigurationError, OSError, StoreError) as problem:
+        tap = open_taps(options, any_reactor)
+    except (ConfigurationError, OSError, StoreError, ValueError) as problem:
         raise SystemExit(f"afs-vlserver: {problem}") from problem
     if not users and not options["noauth"]:
         log.warn("{config}/UserList names nobody: nobody can change anything", config=config)
-    ports = [RxPort(any_reactor, address=str(address), port=options["port"]) for address in addresses]
+    ports = [RxPort(any_reactor, address=str(address), port=options["port"], tap=tap) for address in addresses]
     authority = Authority(users, noauth=bool(options["noauth"]), noauth_from=options["noauth-from"])
     log_path = options.parent.get("logfile") if options.parent else None
     service = LoggedService(Path(log_path).absolute() if log_path else None, options["log-level"])

@@ -24,6 +24,7 @@ from afs.cells import ConfigurationError
 from afs.client import FileClient
 from afs.logs import LoggedService
 from afs.session import FILESERVER_PORT
+from afs.taps import TapOption
 from rx.errors import Abort, CallLost, RxError
 
 log = Logger()
@@ -48,6 +49,7 @@ class CellService(LoggedService):
         addresses: Sequence[IPv4Address],
         fileservers: Sequence[IPv4Address],
         noauth_from: Sequence[IPv4Network] = (),
+        taps: Sequence[TapOption] = (),
         log_level: str = "info",
         log_path: Path | None = None,
     ) -> None:
@@ -59,6 +61,7 @@ class CellService(LoggedService):
         self._fileservers = fileservers
         self._common = ["--noauth", "--config", str(directory.server_config)]
         self._common += [word for network in noauth_from for word in ("--noauth-from", str(network))]
+        self._common += [word for tap in taps for word in ("--tap", str(tap))]
         self._client: FileClient | None = None
         self._preparation: Deferred[None] | None = None
 

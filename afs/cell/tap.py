@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from afs.cell.layout import CELL_NAME, CellDirectory
 from afs.cell.service import CellService
 from afs.cells import default_address
 from afs.logs import OPTION as LOG_LEVEL
+from afs.taps import TappedOptions
 
 
-class Options(UsageOptions):
+class Options(TappedOptions):
     """What the command line says."""
 
     synopsis = "[options]"
@@ -75,6 +75,7 @@ def makeService(options: Options) -> IService:
         addresses=options["address"],
         fileservers=options["fileserver"],
         noauth_from=options["noauth-from"],
+        taps=options["tap"],
         log_level=options["log-level"],
         log_path=Path(logfile).absolute() if logfile else None,
     )

@@ -2,7 +2,7 @@
 `advance`.
 """
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from rx.peer import Address
 from rx.server import Server as RxServer
+from rx.taps import Stack, Tap
 from rx.transport import RxPort
 from rx.udp import Datagram, DatagramPort
 from tests.rx.example import Example, Server
@@ -52,13 +53,26 @@ class Wire:
         self.socket.close()
 
 
-class Ports:
-    """A client's port and a server's, serving Example by `self.instance`."""
+class Wiring(Tap):
+    """Puts a Wire on every port."""
 
-    def __init__(self, **terms: Any) -> None:
-        self.clock: Any = MemoryReactorClock()
+    def __init__(self) -> None:
         self.wires: list[Wire] = []
-        self.client, self.server = (RxPort(self.clock, "127.0.0.1", tap=self._tap) for _ in range(2))
+
+    def wrap(self, port: DatagramPort, readable: Callable[[], None]) -> Wire:
+        self.wires.append(Wire(port))
+        return self.wires[-1]
+
+
+class Ports:
+    """A client's port and a server's, the latter with `tap`, serving Example by `self.instance`."""
+
+    def __init__(self, tap: Tap | None = None, **terms: Any) -> None:
+        self.clock: Any = MemoryReactorClock()
+        wiring = Wiring()
+        self.wires = wiring.wires
+        taps = [wiring, Stack([wiring, tap]) if tap is not None else wiring]
+        self.client, self.server = (RxPort(self.clock, "127.0.0.1", tap=each) for each in taps)
         for port in (self.client, self.server):
             port.start()
         self.instance = Server()
@@ -66,10 +80,6 @@ class Ports:
         self._begun: list[Deferred[Any]] = []
         self.rx_server = RxServer(self.server)
         self.rx_server.add(Example, self._make, **terms)
-
-    def _tap(self, socket: DatagramPort) -> Wire:
-        self.wires.append(Wire(socket))
-        return self.wires[-1]
 
     def _make(self, call: Any) -> Server:
         self.calls.append(call)

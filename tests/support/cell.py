@@ -26,6 +26,7 @@ from fileserver.interfaces import IPartition
 from fileserver.service import FileserverService, Settings
 from fileserver.store.memory import Disk, MemoryPartition
 from fileserver.store.namei_user import open_namei_user
+from rx.taps import Tap
 from rx.transport import RxPort
 from vlserver.server import VLServer
 from vlserver.store.memory import MemoryStore
@@ -38,12 +39,20 @@ UNCHANGED = -1
 ANY_PORT = 0
 
 
-async def start_cell(case: TestCase, *, backend: str = "memory", fileservers: int = 1, noauth: bool = True) -> Cell:
+async def start_cell(
+    case: TestCase,
+    *,
+    backend: str = "memory",
+    fileservers: int = 1,
+    authority: Authority | None = None,
+    tap: Tap | None = None,
+) -> Cell:
     """A cell that serves; it is stopped, and everything in it closed, at the end of the test.
 
-    `backend` is memory or namei-user; fileserver n has the address 127.0.0.n and the one partition /vicepa.
+    `backend` is memory or namei-user; fileserver n has the address 127.0.0.n and the one partition /vicepa. Without an
+    `authority` everybody is an administrator. `tap` is on every server's ports.
     """
-    cell = Cell(Path(case.mktemp()), backend, noauth)
+    cell = Cell(Path(case.mktemp()), backend, authority or Authority(UserList(), noauth=True, own=[]), tap)
     case.addCleanup(lambda: maybeDeferred(cell.stop))
     await cell.start(fileservers)
     return cell
@@ -52,7 +61,7 @@ async def start_cell(case: TestCase, *, backend: str = "memory", fileservers: in
 class Fileserver:
     """One fileserver: what it keeps while it is stopped, and its service while it runs."""
 
-    def __init__(self, home: Path, address: IPv4Address, backend: str, authority: Authority) -> None:
+    def __init__(self, home: Path, address: IPv4Address, backend: str, authority: Authority, tap: Tap | None) -> None:
         self.address = address
         self.disk = Disk()
         self.port = ANY_PORT
@@ -60,6 +69,7 @@ class Fileserver:
         self._home = home
         self._backend = backend
         self._authority = authority
+        self._tap = tap
         self._service: FileserverService | None = None
         (home / "vicepa").mkdir(parents=True)
 
@@ -84,6 +94,7 @@ class Fileserver:
             addresses=[self.address],
             port=self.port,
             volser_port=self.volser_port,
+            tap=self._tap,
         )
         self._service = FileserverService(settings, self._authority, reactor)
         self._service.startService()
@@ -110,11 +121,12 @@ class Fileserver:
 class Cell:
     """See the module."""
 
-    def __init__(self, home: Path, backend: str, noauth: bool) -> None:
+    def __init__(self, home: Path, backend: str, authority: Authority, tap: Tap | None) -> None:
         self.fileservers: list[Fileserver] = []
         self._home = home
         self._backend = backend
-        self._authority = Authority(UserList(), noauth=noauth, own=[])
+        self._authority = authority
+        self._tap = tap
         self._clients: list[FileClient] = []
         self._vlserver: VLServer | None = None
         self._vlserver_port = ANY_PORT
@@ -131,7 +143,7 @@ class Cell:
         from twisted.internet import reactor
 
         any_reactor: Any = reactor
-        port = RxPort(any_reactor, str(VLSERVER), self._vlserver_port)
+        port = RxPort(any_reactor, str(VLSERVER), self._vlserver_port, tap=self._tap)
         self._vlserver = VLServer(self._store, [port], self._authority, time.time)
         self._vlserver.startService()
         self._vlserver_port = port.address[1]
@@ -143,7 +155,8 @@ class Cell:
 
     async def add_fileserver(self, number: int) -> Fileserver:
         """Run another fileserver, on the ports the others have."""
-        fileserver = Fileserver(self._home / f"fileserver{number}", VLSERVER + number, self._backend, self._authority)
+        home = self._home / f"fileserver{number}"
+        fileserver = Fileserver(home, VLSERVER + number, self._backend, self._authority, self._tap)
         if self.fileservers:
             fileserver.port, fileserver.volser_port = self.fileservers[0].port, self.fileservers[0].volser_port
         self.fileservers.append(fileserver)
