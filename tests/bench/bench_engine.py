@@ -15,9 +15,11 @@ from statistics import median
 from time import perf_counter
 
 from rx.call import Call
+from rx.constants import PacketType
 from rx.endpoint import Endpoint
 from rx.events import CallArrived, CallCompleted, DataArrived, Writable
 from rx.peer import Address
+from tests.support.craft import ack_body, craft, data
 
 SERVER: Address = ("10.0.0.1", 7000)
 CLIENT: Address = ("10.0.0.2", 7001)
@@ -25,6 +27,7 @@ ROUNDS = 7
 SMALL_CALLS = 3000
 CALLERS = 16
 BULK_BYTES = 16 << 20
+STOCK_ACKS = 5000
 
 
 class Bench:
@@ -146,20 +149,42 @@ def bulk() -> dict[str, float]:
     }
 
 
+def stock_acks() -> dict[str, float]:
+    """A reply to a peer as stock is: a window of 32, and a single acknowledgement for every two packets."""
+    server = Endpoint(Random(1))
+    server.offer(1)
+    server.receive_datagrams([(data(b"request"), CLIENT)], 0.0)
+    (event,) = server.events()
+    call = event.call
+    call.write(bytes(20 << 20))
+    now, first, seconds = 0.0, 1, 0.0
+    server.datagrams_to_send(now)
+    for serial in range(2, STOCK_ACKS + 2):
+        now += 0.000_1
+        first += 2
+        ack = craft(PacketType.ACK, ack_body(first, previous=first - 1), serial=serial)
+        begun = perf_counter()
+        server.receive_datagrams([(ack, CLIENT)], now)
+        server.datagrams_to_send(now)
+        seconds += perf_counter() - begun
+    assert call.sender.first == first
+    return {"us per stock ack and its 2 packets": seconds / STOCK_ACKS * 1e6}
+
+
 def main() -> None:
     if "--profile" in sys.argv:
-        for work in (small_calls, bulk):
+        for work in (small_calls, bulk, stock_acks):
             profile = cProfile.Profile()
             profile.runcall(work)
             pstats.Stats(profile).sort_stats("tottime").print_stats(25)
         return
     results: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
-        for work in (small_calls, bulk):
+        for work in (small_calls, bulk, stock_acks):
             for name, value in work().items():
                 results.setdefault(name, []).append(value)
     for name, values in results.items():
-        print(f"{name:32} {median(values):8.2f}  (best {min(values):.2f}, worst {max(values):.2f})")
+        print(f"{name:36} {median(values):8.2f}  (best {min(values):.2f}, worst {max(values):.2f})")
 
 
 if __name__ == "__main__":
