@@ -44,15 +44,16 @@ async def start_cell(
     *,
     backend: str = "memory",
     fileservers: int = 1,
+    noauth: bool = True,
     authority: Authority | None = None,
     tap: Tap | None = None,
 ) -> Cell:
     """A cell that serves; it is stopped, and everything in it closed, at the end of the test.
 
-    `backend` is memory or namei-user; fileserver n has the address 127.0.0.n and the one partition /vicepa. Without an
-    `authority` everybody is an administrator. `tap` is on every server's ports.
+    `backend` is memory or namei-user; fileserver n has the address 127.0.0.n and the one partition /vicepa. An
+    `authority` replaces the one that `noauth` means. `tap` is on every server's ports.
     """
-    cell = Cell(Path(case.mktemp()), backend, authority or Authority(UserList(), noauth=True, own=[]), tap)
+    cell = Cell(Path(case.mktemp()), backend, noauth, authority=authority, tap=tap)
     case.addCleanup(lambda: maybeDeferred(cell.stop))
     await cell.start(fileservers)
     return cell
@@ -61,7 +62,9 @@ async def start_cell(
 class Fileserver:
     """One fileserver: what it keeps while it is stopped, and its service while it runs."""
 
-    def __init__(self, home: Path, address: IPv4Address, backend: str, authority: Authority, tap: Tap | None) -> None:
+    def __init__(
+        self, home: Path, address: IPv4Address, backend: str, authority: Authority, tap: Tap | None = None
+    ) -> None:
         self.address = address
         self.disk = Disk()
         self.port = ANY_PORT
@@ -121,11 +124,13 @@ class Fileserver:
 class Cell:
     """See the module."""
 
-    def __init__(self, home: Path, backend: str, authority: Authority, tap: Tap | None) -> None:
+    def __init__(
+        self, home: Path, backend: str, noauth: bool, *, authority: Authority | None = None, tap: Tap | None = None
+    ) -> None:
         self.fileservers: list[Fileserver] = []
         self._home = home
         self._backend = backend
-        self._authority = authority
+        self._authority = authority or Authority(UserList(), noauth=noauth, own=[])
         self._tap = tap
         self._clients: list[FileClient] = []
         self._vlserver: VLServer | None = None
