@@ -12,9 +12,9 @@ from dataclasses import fields
 from typing import Any
 
 from construct import Array, Bytes, Int8ub, Int8ul, Int16ub, Int32sl, Int32ub, Int32ul, Padding, Struct
-from xdr.layout import fast
 
 from fileserver.interfaces import Damaged, Vnode, VolumeHeader
+from xdr.layout import fast
 
 FORMAT_VERSION = 1
 """Every stamp's version (volume.h VOLUMEHEADERVERSION and its fellows)."""
@@ -108,7 +108,7 @@ VOLUME_INFO = fast(
         "min_quota" / Int32sl,
         "max_files" / Int32sl,
         "account_number" / Int32ul,
-        "owner" / Int32ul,
+        "owner" / Int32sl,
         Padding(32),
         "file_count" / Int32sl,
         "disk_used" / Int32sl,
@@ -144,8 +144,8 @@ VNODE = fast(
         "data_version" / Int32ul,
         "inode_lo" / Int32ul,
         "modify_time" / Int32ul,
-        "author" / Int32ul,
-        "owner" / Int32ul,
+        "author" / Int32sl,  # protection ids: groups are negative
+        "owner" / Int32sl,
         "parent" / Int32ul,
         "magic" / Int32ul,
         "lock_count" / Int32sl,

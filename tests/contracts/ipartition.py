@@ -152,7 +152,7 @@ class PartitionContract:
         files = await self.fresh()
         directory = directory_vnode(1, 2048, mode=0o7777, group=-5)
         link = file_vnode(7, 6, type=3, mode=0o777)
-        odd = file_vnode(8, 5 << 30, link_count=-3, lock_count=-1, lock_time=77, author=0xFFFFFFFF)
+        odd = file_vnode(8, 5 << 30, link_count=-3, lock_count=-1, lock_time=77, author=-204, owner=-1)
         odd.uniquifier = 0xFFFFFFFF
         await files.create_vnode(1, directory, bytes(2048))
         await files.create_vnode(2, link, b"target")
