@@ -8,7 +8,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from afs.acl import ANONYMOUSID, ANYUSERID, SYSADMINID, BuiltinNames
-from afs.users import Authority, UserList
+from afs.users import Authority, LocalRealms, UserList, parse_user_list
 from rx.security.interfaces import ANONYMOUS, Identity
 
 OWN = [IPv4Address("10.0.0.5")]
@@ -30,6 +30,53 @@ class UserListTests(SynchronousTestCase):
         """Where there is no file, nobody is an administrator."""
         self.assertEqual(len(UserList.read(Path(self.mktemp()))), 0)
 
+    def test_changes(self) -> None:
+        """Who is added to the file is an administrator at once, and who is removed is none."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        users = UserList.read(directory)
+        authority = Authority(users, local_realms=["LAB.TEST"])
+        for text, allowed in (("admin\n", True), ("bob\n", False), ("bob\nadmin\n", True)):
+            (directory / "UserList").write_text(text)
+            self.assertEqual(authority.is_administrator(ADMIN, "192.0.2.1"), allowed)
+
+    def test_forms(self) -> None:
+        """Kerberos 5's way to write an instance is the same; extended lines are names when they are of kind 0."""
+        content = b"root/admin\nbob/admin@OTHER.TEST\n 0 Y2Fyb2w= carol\n 1 ZGF2ZQ== dave\n 0 !! eve\n\n"
+        self.assertEqual(parse_user_list(content), {"root.admin", "bob.admin@OTHER.TEST", "carol"})
+
+
+class LocalRealmsTests(SynchronousTestCase):
+    """Which realms are the cell's own."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+
+    def test_files(self) -> None:
+        """The cell's name and the first line of krb.conf count, in any case; krb.excl takes principals out."""
+        (self.directory / "ThisCell").write_text("lab.test\n")
+        (self.directory / "krb.conf").write_text("KRB.TEST other.test\nNOT.TEST\n")
+        (self.directory / "krb.excl").write_text("admin@KRB.TEST\nroot.x@OTHER.TEST\n")
+        local = LocalRealms.read(self.directory)
+        for name, instance, realm, expected in (
+            ("admin", "", "LAB.TEST", True),
+            ("admin", "", "lab.test", True),
+            ("bob", "", "KRB.TEST", True),
+            ("admin", "", "KRB.TEST", False),
+            ("root", "x", "OTHER.TEST", False),
+            ("root", "y", "OTHER.TEST", True),
+            ("bob", "", "NOT.TEST", False),
+            ("bob", "", "", True),
+        ):
+            self.assertEqual(local.has(Identity("rxkad", name, instance, realm)), expected, (name, realm))
+
+    def test_no_files(self) -> None:
+        """Without files only principals without a realm are the cell's own."""
+        local = LocalRealms.read(self.directory)
+        self.assertTrue(local.has(Identity("rxkad", "a")))
+        self.assertFalse(local.has(ADMIN))
+
 
 class AuthorityTests(SynchronousTestCase):
     """Decisions."""
@@ -42,6 +89,27 @@ class AuthorityTests(SynchronousTestCase):
         self.assertFalse(authority.is_administrator(Identity("rxkad", "alice", "", "LAB.TEST"), "127.0.0.1"))
         self.assertFalse(authority.is_administrator(ANONYMOUS, "127.0.0.1"))
         self.assertFalse(authority.is_administrator(ANONYMOUS, "10.0.0.5"))
+
+    def test_local_superuser(self) -> None:
+        """Who has the cell's key is an administrator; a user of that name, of any realm, is just a user."""
+        authority = Authority(UserList(), local_realms=["LAB.TEST"])
+        self.assertTrue(authority.is_administrator(Identity("rxkad", "afs"), "192.0.2.1"))
+        for name, instance, realm in (("afs", "x", ""), ("afs", "", "LAB.TEST"), ("afs", "", "OTHER"), ("AFS", "", "")):
+            self.assertFalse(authority.is_administrator(Identity("rxkad", name, instance, realm), "192.0.2.1"))
+
+    def test_foreign_listed(self) -> None:
+        """A foreigner is listed with his realm, which may be in lower case; a local user without."""
+        authority = Authority(
+            UserList(["bob@other.test", "eve@LAB.TEST", "carol@OTHER.TEST"]), local_realms=["LAB.TEST"]
+        )
+        for name, realm, expected in (
+            ("bob", "OTHER.TEST", True),
+            ("bob", "LAB.TEST", False),
+            ("carol", "OTHER.TEST", True),
+            ("eve", "LAB.TEST", False),
+            ("eve", "lab.test", False),
+        ):
+            self.assertEqual(authority.is_administrator(Identity("rxkad", name, "", realm), "192.0.2.1"), expected)
 
     def test_foreign(self) -> None:
         """The same name in another realm is somebody else."""

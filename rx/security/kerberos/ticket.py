@@ -68,7 +68,7 @@ class EncryptedData:
 def decode(data: bytes, encrypted_part_only: bool, keys: Keys) -> Ticket:
     """Decode a ticket. Its times are not judged here (`check_times`). Raises Abort."""
     try:
-        sealed = read_encrypted_data(data if encrypted_part_only else _encrypted_part(data))
+        sealed = read_encrypted_data(data if encrypted_part_only else encrypted_part(data))
         return _read_enc_ticket_part(_opened(sealed, keys))
     except (DerError, SealBroken) as problem:
         raise Abort(RxkadCode.RXKADBADTICKET, str(problem)) from problem
@@ -93,6 +93,16 @@ def encode(ticket: Ticket, enctype: int, kvno: int, key: bytes, confounder: byte
     plain = encode_enc_ticket_part(ticket)
     sealed = EncryptedData(enctype, kvno, enctypes.encrypt(enctype, key, TICKET_USAGE, plain, confounder))
     return encode_encrypted_data(sealed)
+
+
+def encrypted_part(data: bytes) -> bytes:
+    """The EncryptedData of a whole ticket, still encoded. Raises DerError."""
+    found = der.fields(der.whole(der.whole(data, _TICKET), der.SEQUENCE))
+    if der.integer(der.field(found, 0, der.INTEGER)) != _VERSION:
+        raise DerError("not a ticket of Kerberos 5")
+    if 3 not in found:
+        raise DerError("no encrypted part")
+    return found[3]
 
 
 def read_encrypted_data(data: bytes) -> EncryptedData:
@@ -127,15 +137,6 @@ def encode_enc_ticket_part(ticket: Ticket) -> bytes:
         7: der.encode_time(ticket.end),
     }
     return der.element(_ENC_TICKET_PART, der.sequence(content))
-
-
-def _encrypted_part(data: bytes) -> bytes:
-    found = der.fields(der.whole(der.whole(data, _TICKET), der.SEQUENCE))
-    if der.integer(der.field(found, 0, der.INTEGER)) != _VERSION:
-        raise DerError("not a ticket of Kerberos 5")
-    if 3 not in found:
-        raise DerError("no encrypted part")
-    return found[3]
 
 
 def _opened(sealed: EncryptedData, keys: Keys) -> bytes:
