@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from contextlib import suppress
 from errno import EBUSY, ENOSPC
 from typing import Any
 
@@ -200,7 +200,7 @@ class FileContract(PartitionContract):
         """What this process has open on the partition."""
         found = []
         for fd in os.listdir("/proc/self/fd"):
-            with suppress(FileNotFoundError):  # the descriptor that listed the directory
+            with contextlib.suppress(FileNotFoundError):  # the descriptor that listed the directory
                 found.append(os.readlink(f"/proc/self/fd/{fd}"))
         return [each for each in found if each.startswith(self.path)]
 
