@@ -105,7 +105,7 @@ class TappedOptions(Options):
 
     def __init__(self) -> None:
         super().__init__()
-        self["tap"]: list[TapOption] = []
+        self["tap"] = []
 
     def opt_tap(self, word: str) -> None:
         """For testing clients: pcap:FILE writes a capture, trace:FILE a readable line a packet, faults:FILE does what

@@ -2,7 +2,8 @@
 
     ACTION [ARGUMENT] [CONDITION=VALUE]...      # a comment
 
-ACTIONS and CONDITIONS below are the whole language. Of the rules that apply to a packet or a call, the first decides.
+ACTIONS and CONDITIONS below are the whole language. Of the rules that apply to a packet or a call, the first decides;
+each counts what it is for, whichever decides.
 """
 
 from __future__ import annotations
@@ -114,8 +115,9 @@ class Rule:
 
 
 def first_of(rules: Iterable[Rule], subject: Subject) -> Rule | None:
-    """The rule that decides about a packet or a call."""
-    return next((rule for rule in rules if rule.applies(subject)), None)
+    """The rule that decides about a packet or a call. The others have counted it all the same."""
+    applying = [rule for rule in rules if rule.applies(subject)]
+    return applying[0] if applying else None
 
 
 def parse(text: str, where: str, vocabulary: Vocabulary) -> list[Rule]:

@@ -67,8 +67,8 @@ class Wiring(Tap):
 class Ports:
     """A client's port and a server's, the latter with `tap`, serving Example by `self.instance`."""
 
-    def __init__(self, tap: Tap | None = None, **terms: Any) -> None:
-        self.clock: Any = MemoryReactorClock()
+    def __init__(self, tap: Tap | None = None, clock: Any = None, **terms: Any) -> None:
+        self.clock: Any = clock or MemoryReactorClock()
         wiring = Wiring()
         self.wires = wiring.wires
         taps = [wiring, Stack([wiring, tap]) if tap is not None else wiring]

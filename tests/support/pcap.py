@@ -10,9 +10,9 @@ from struct import unpack_from
 from typing import NamedTuple
 
 _MAGIC = {b"\xd4\xc3\xb2\xa1": "<", b"\xa1\xb2\xc3\xd4": ">"}
-_ETHERNET, _LINUX_COOKED, _LINUX_COOKED_2 = 1, 113, 276
-_LINK_HEADER = {_ETHERNET: (14, 12), _LINUX_COOKED: (16, 14), _LINUX_COOKED_2: (20, 0)}
-"""Link type -> (bytes before IP, where the ethertype is)."""
+_ETHERNET, _LINUX_COOKED, _IPV4, _LINUX_COOKED_2 = 1, 113, 228, 276
+_LINK_HEADER = {_ETHERNET: (14, 12), _LINUX_COOKED: (16, 14), _IPV4: (0, None), _LINUX_COOKED_2: (20, 0)}
+"""Link type -> (bytes before IP, where the ethertype is if anywhere)."""
 
 
 class Datagram(NamedTuple):
@@ -34,7 +34,7 @@ def datagrams(path: Path) -> Iterator[Datagram]:
         seconds, microseconds, captured, length = unpack_from(order + "IIII", content, offset)
         frame = content[offset + 16 : offset + 16 + captured]
         offset += 16 + captured
-        if captured < length or unpack_from(">H", frame, ethertype)[0] != 0x0800:
+        if captured < length or (ethertype is not None and unpack_from(">H", frame, ethertype)[0] != 0x0800):
             continue
         ip = frame[header:]
         fragment = unpack_from(">H", ip, 6)[0] & 0x3FFF
