@@ -178,7 +178,12 @@ class Server:
             awaited = serving.send(None)
         except StopIteration:
             return
-        Deferred.fromCoroutine(_resumed(serving, awaited))
+        self._port.suspended += 1
+        Deferred.fromCoroutine(_resumed(serving, awaited)).addBoth(self._ended)
+
+    def _ended(self, result: object) -> object:
+        self._port.suspended -= 1
+        return result
 
 
 class Offered:
