@@ -20,7 +20,7 @@ from afs.types import (
 )
 from fileserver import rights
 from fileserver.procedures.base import Base, disk_code, procedure
-from fileserver.status import callback, data_stored, failed_status, status_stored
+from fileserver.status import Target, callback, data_stored, failed_status, status_stored
 from fileserver.volume.vn import FILE, SYMLINK, Vn, blocks
 from fileserver.volume.volume import Volume
 from rx.errors import Abort, RxError
@@ -52,6 +52,11 @@ class Files(Base):
 
     @procedure
     async def FetchStatus(self, fid: AFSFid) -> StatusReply:
+        volume = self.server.registry.glance(fid.Volume)
+        target = self.glance(volume, fid) if volume is not None else None
+        if target is not None:  # fast path: nothing to wait for
+            target.volume.touch()
+            return *self._reported(target, fid), target.volume.volsync
         async with self.server.registry.use(fid.Volume) as volume:
             volume.touch()
             reported, promised = await self._status(volume, fid)
@@ -111,9 +116,15 @@ class Files(Base):
         return reported, sync
 
     async def _status(self, volume: Volume, fid: AFSFid, *, bulk: bool = False) -> tuple[AFSFetchStatus, AFSCallBack]:
+        glanced = self.glance(volume, fid)
+        if glanced is not None:
+            return self._reported(glanced, fid, bulk=bulk)
         async with self.opened(volume, fid) as target:
-            rights.fetch_status(target.vn.disk, target.access)
-            return target.status(self.server.now()), callback(self.promise(volume, fid, bulk=bulk))
+            return self._reported(target, fid, bulk=bulk)
+
+    def _reported(self, target: Target, fid: AFSFid, *, bulk: bool = False) -> tuple[AFSFetchStatus, AFSCallBack]:
+        rights.fetch_status(target.vn.disk, target.access)
+        return target.status(self.server.now()), callback(self.promise(target.volume, fid, bulk=bulk))
 
     async def _bulk(self, fids: tuple[AFSFid, ...], *, inline: bool) -> BulkReply:
         """Up to 50 statuses. `inline`: an error stands in the place of what failed, and the call succeeds."""

@@ -26,6 +26,11 @@ class ReadWriteLock:
         """Nobody holds it and nobody waits."""
         return not self.readers and not self.writer and not self._queue
 
+    @property
+    def shareable(self) -> bool:
+        """A reader would have it at once."""
+        return not self.writer and not self._queue
+
     def acquire_shared(self) -> Deferred[None]:
         return self._acquire(exclusive=False)
 

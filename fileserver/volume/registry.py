@@ -118,6 +118,13 @@ class Registry:
         finally:
             volume.leave()
 
+    def glance(self, volume_id: int) -> Volume | None:
+        """Fast path beside `use`: the volume if it is attached, for work that does not await. None: ask `use`."""
+        volume = self.find(volume_id)
+        if volume is None or volume.state is not VolumeState.ATTACHED or self._stopping:
+            return None
+        return volume
+
     async def _attach(self, volume: Volume) -> None:
         deadline = None
         while (state := await volume.settled()) is not VolumeState.ATTACHED:

@@ -158,6 +158,10 @@ class VnodeCache:
         """Somebody holds it again, or it is to be forgotten."""
         self.size -= self._idle.pop(vn, 0)
 
+    def used(self, vn: Vn) -> None:
+        """Somebody looked at one that nobody holds."""
+        self._idle.move_to_end(vn)
+
     def drop(self, vns: Iterable[Vn]) -> None:
         for vn in vns:
             self.take(vn)

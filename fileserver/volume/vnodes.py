@@ -119,6 +119,18 @@ class Vnodes:
         vn = self._known.get(number)
         return vn if vn is not None and vn.loaded else None
 
+    def glance(self, fid: AFSFid) -> Vn | None:
+        """Fast path beside `shared`: the vnode, if it is in memory and nobody has it for change or waits to.
+
+        It may be looked at until the next await. None says that `shared` must be asked, whatever the reason.
+        """
+        vn = self._known.get(fid.Vnode)
+        if vn is None or not vn.loaded or vn.disk.uniquifier != fid.Unique or not vn.lock.shareable:
+            return None
+        if not vn.holders:
+            self._cache.used(vn)
+        return vn
+
     @asynccontextmanager
     async def kept(self, number: int) -> AsyncIterator[None]:
         """Bring a vnode into memory and keep it there, unlocked, for `peek`. Raises Abort VNOVNODE.

@@ -160,6 +160,10 @@ class Volume(Automaton):
         """The vnode of that number if it is in memory, unlocked: its record may be looked at until the next await."""
         return self.vnodes.peek(number)
 
+    def glance(self, fid: AFSFid) -> Vn | None:
+        """The vnode if it can be looked at without waiting, until the next await; see `Vnodes.glance`."""
+        return self.vnodes.glance(fid)
+
     def kept(self, number: int) -> AbstractAsyncContextManager[None]:
         """Bring a vnode into memory and keep it there, unlocked, for `peek`. Raises Abort VNOVNODE."""
         return self.vnodes.kept(number)
