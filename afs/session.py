@@ -16,6 +16,7 @@ from afs.rpc.volser import AFSVol
 from afs.types import CLIENT_CAPABILITY_ERRORTRANS
 from rx.client import Connection
 from rx.errors import Abort, CallLost
+from rx.security.interfaces import ISecurity
 from rx.server import Server, ServerCall
 from rx.service import Caller
 from rx.transport import RxPort
@@ -33,8 +34,9 @@ _NOT_HERE = frozenset({VolumeError.VMOVED, VolumeError.VNOVOL})
 class Session:
     """A client's port and connections. `vlservers` are the cell's; `uuid` is random unless given.
 
-    With `unified_errors` it announces that capability, upon which file servers answer unified errors: `on_volume`
-    translates them back to errnos, the bare services do not.
+    `security` makes the client's end of each connection, None for an anonymous one: `Authentication.own`, or an
+    RxkadClient with a token from `afs.credentials`. With `unified_errors` the capability of that name is announced,
+    upon which file servers answer unified errors: `on_volume` translates them back to errnos, bare services do not.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Session:
         unified_errors: bool = True,
         fileserver_port: int = FILESERVER_PORT,
         dead_seconds: float = DEAD_SECONDS,
+        security: Callable[[], ISecurity | None] = lambda: None,
     ) -> None:
         self.uuid = uuid or uuid4()
         self.breaks = Breaks()
@@ -55,6 +58,7 @@ class Session:
         self._capabilities = CLIENT_CAPABILITY_ERRORTRANS if unified_errors else 0
         self._fileserver_port = fileserver_port
         self._dead_seconds = dead_seconds
+        self._security = security
         self._port = RxPort(reactor, address=address, port=port)
         self._connections: dict[tuple[Address, int], Connection] = {}
 
@@ -92,7 +96,7 @@ class Session:
         """The connection to a service, the same one each time."""
         connection = self._connections.get((server, service_id))
         if connection is None:
-            connection = self._port.connect(server, service_id=service_id, dead_seconds=self._dead_seconds)
+            connection = self._port.connect(server, service_id, self._security(), dead_seconds=self._dead_seconds)
             self._connections[server, service_id] = connection
         return connection
 

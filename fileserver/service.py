@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from afs.acl import BuiltinNames
+from afs.authentication import ANONYMOUS_ONLY, Authentication
 from afs.errors import VolumeError
 from afs.rpc.fs import RXAFS
 from afs.rpc.vl import VL
@@ -56,7 +57,7 @@ SYSID_NAME = "sysid"
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a fileserver is told. Ports may be 0 for any; `advertised` are the addresses registered, by default those
-    bound; `tap` is on every port.
+    bound; `tap` is on every port. Without `authentication` every caller is anonymous, and so are we.
     """
 
     state: Path
@@ -67,6 +68,7 @@ class Settings:
     volser_port: int = 7005
     advertised: Sequence[IPv4Address] = field(default=())
     tap: Tap | None = None
+    authentication: Authentication | None = None
 
 
 class FileserverService(Service):
@@ -111,6 +113,8 @@ class FileserverService(Service):
         """Bind what is not bound, open the partitions, and begin. Raises CannotListenError, OSError, StoreError."""
         super().startService()
         self._authority.announce(self.name)
+        if self.settings.authentication is not None:
+            self.settings.authentication.announce()
         self._bind()
         self._partitions = [open_partition() for open_partition in self.settings.partitions]
         self.ready = ensureDeferred(self._begin())
@@ -135,25 +139,32 @@ class FileserverService(Service):
         addresses = self.settings.advertised or self.settings.addresses
         sysid = self.settings.state / SYSID_NAME
         uuid = own_uuid(sysid, addresses)
-        vlservers = [
-            (f"{host}:{port}", VL.client(self.ports[0].connect((host, port), VL.service_id), timeout=CALL_SECONDS))
-            for host, port in self.settings.vlservers
-        ]
+        vlservers = [(f"{host}:{port}", self._vlserver((host, port))) for host, port in self.settings.vlservers]
         await Registration(vlservers, uuid, addresses, self._reactor).register()
         write_sysid(sysid, uuid, addresses)
         self._serve(
             FileServer(self.registry, RxChannel(self.ports[0], uuid), self._authority, BuiltinNames(), self._now)
         )
 
+    def _vlserver(self, address: tuple[str, int]) -> VL:
+        authentication = self.settings.authentication
+        security = authentication.own() if authentication is not None else None
+        return VL.client(self.ports[0].connect(address, VL.service_id, security), timeout=CALL_SECONDS)
+
+    def _indices(self, port: RxPort) -> tuple[int, ...]:
+        """The security indices that services on a port are offered with."""
+        authentication = self.settings.authentication
+        return ANONYMOUS_ONLY if authentication is None else authentication.secure(port)
+
     def _serve(self, fileserver: FileServer) -> None:
         for port in self.ports:
-            Server(port).add(RXAFS, procedures(fileserver))
+            Server(port).add(RXAFS, procedures(fileserver), security_indices=self._indices(port))
             log.info("serving RXAFS on {address[0]}:{address[1]}", address=port.address)
         volser = VolumeServer(
             self.registry, self.transactions, self._is_administrator, self.registry.surroundings.seconds
         )
         for port in self.volser_ports:
-            Server(port).add(AFSVol, volser.procedures)
+            Server(port).add(AFSVol, volser.procedures, security_indices=self._indices(port))
             log.info("serving AFSVol on {address[0]}:{address[1]}", address=port.address)
         self._repeat(fileserver.maintain, MAINTENANCE_SECONDS)
         self._repeat(self.transactions.sweep, SWEEP_SECONDS)

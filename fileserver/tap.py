@@ -15,12 +15,13 @@ from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 
+from afs.authentication import ALLOW_DES_OPTION, LEVEL_OPTION, Authentication
 from afs.cells import ConfigurationError, chosen_addresses, default_address, read_configuration
 from afs.logs import OPTION as LOG_LEVEL
 from afs.logs import logged
 from afs.names import parse_partition, partition_name
 from afs.taps import TappedOptions, open_taps
-from afs.users import Authority, UserList
+from afs.users import Authority, LocalRealms, UserList
 from fileserver.interfaces import IPartition, StoreError
 from fileserver.partitions.label import Label
 from fileserver.service import FileserverService, Settings
@@ -46,10 +47,11 @@ class Options(TappedOptions):
         ["state", None, Path("/var/lib/txafs"), "Where the server keeps its identity.", Path],
         ["backend", None, None, "namei, namei-user or memory. [default: as the label says, else namei for root]"],
         LOG_LEVEL,
+        LEVEL_OPTION,
         ["port", None, 7000, "UDP port of RXAFS (for tests: clients expect 7000).", int],
         ["volser-port", None, 7005, "UDP port of AFSVol (for tests: vos expects 7005).", int],
     ]
-    optFlags = [["noauth", None, "Callers from this machine's own addresses are administrators."]]
+    optFlags = [["noauth", None, "Callers from this machine's own addresses are administrators."], ALLOW_DES_OPTION]
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,6 +98,8 @@ def makeService(options: Options) -> IService:
     config: Path = options["config"]
     try:
         users = UserList.read(config)
+        realms = LocalRealms.read(config)
+        authentication = Authentication.of(options, config)
         vlservers = [(str(server.address), VLSERVER_PORT) for server in read_configuration(config).cell().servers]
         addresses = options["address"] or chosen_addresses(config) or [default_address()]
         partitions = options["partition"] or attachable("/")
@@ -113,8 +117,11 @@ def makeService(options: Options) -> IService:
         port=options["port"],
         volser_port=options["volser-port"],
         tap=tap,
+        authentication=authentication,
     )
-    authority = Authority(users, noauth=bool(options["noauth"]), noauth_from=options["noauth-from"])
+    authority = Authority(
+        users, noauth=bool(options["noauth"]), noauth_from=options["noauth-from"], local_realms=realms
+    )
     service: Any = _Fileserver(settings, authority, any_reactor, on_failure=partial(_stop, any_reactor))
     return logged(service, options)
 

@@ -8,6 +8,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from afs.authentication import ANONYMOUS_ONLY, Authentication
 from afs.rpc.vl import VL
 from afs.users import Authority
 from rx.server import Server, ServerCall
@@ -33,6 +34,7 @@ class VLServer(Service):
         authority: Authority,
         now: Callable[[], float],
         restricted: bool = False,
+        authentication: Authentication | None = None,
     ) -> None:
         self.database = Database(store, now)
         self.ports = ports
@@ -40,8 +42,10 @@ class VLServer(Service):
         self._doorkeeper = Doorkeeper(authority, restricted)
         self._counters = Counters(int(now()))
         self._started: list[RxPort] = []
+        self._authentication = authentication
         for port in ports:
-            Server(port).add(VL, self._procedures)
+            indices = ANONYMOUS_ONLY if authentication is None else authentication.secure(port)
+            Server(port).add(VL, self._procedures, security_indices=indices)
 
     def _procedures(self, call: ServerCall) -> Procedures:
         return Procedures(self.database, self._doorkeeper, self._counters, call)
@@ -56,6 +60,8 @@ class VLServer(Service):
         super().startService()
         self._start_ports()
         self._authority.announce(self.name)
+        if self._authentication is not None:
+            self._authentication.announce()
         for port in self.ports:
             log.info("serving VL on {address[0]}:{address[1]}", address=port.address)
 

@@ -13,10 +13,11 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.usage import UsageError
 
+from afs.authentication import ALLOW_DES_OPTION, LEVEL_OPTION, Authentication
 from afs.cells import ConfigurationError, chosen_addresses, default_address
 from afs.logs import LEVELS, LoggedService, level_named
 from afs.taps import TappedOptions, open_taps
-from afs.users import Authority, UserList
+from afs.users import Authority, LocalRealms, UserList
 from rx.transport import RxPort
 from vlserver.interfaces import StoreError
 from vlserver.server import VLServer
@@ -38,7 +39,7 @@ class Options(TappedOptions):
             "config",
             None,
             "/etc/openafs/server",
-            "OpenAFS server configuration directory (UserList, NetInfo, NetRestrict)",
+            "OpenAFS server configuration directory (KeyFileExt, UserList, krb.conf, NetInfo, NetRestrict)",
         ],
         [
             "database",
@@ -48,8 +49,10 @@ class Options(TappedOptions):
         ],
         ["port", None, DEFAULT_PORT, "UDP port to serve on", int],
         ["log-level", None, "info", f"least important level that is logged: {', '.join(LEVELS)}", level_named],
+        LEVEL_OPTION,
     ]
     optFlags = [
+        ALLOW_DES_OPTION,
         ["noauth", None, "callers from this machine's own addresses are administrators"],
         ["restricted-query", None, "only administrators may list entries"],
     ]
@@ -90,18 +93,22 @@ def makeService(options: Options) -> IService:
     try:
         config = Path(options["config"])
         users = UserList.read(config)
+        realms = LocalRealms.read(config)
+        authentication = Authentication.of(options, config)
         addresses = options["address"] or chosen_addresses(config) or [default_address()]
         store = open_store(options["database"], any_reactor, time.time)
         tap = open_taps(options, any_reactor)
     except (ConfigurationError, OSError, StoreError, ValueError) as problem:
         raise SystemExit(f"afs-vlserver: {problem}") from problem
-    if not users and not options["noauth"]:
-        log.warn("{config}/UserList names nobody: nobody can change anything", config=config)
+    if not users and not authentication.keys.keys and not options["noauth"]:
+        log.warn("{config} has no key and no UserList: nobody can change anything", config=config)
     ports = [RxPort(any_reactor, address=str(address), port=options["port"], tap=tap) for address in addresses]
-    authority = Authority(users, noauth=bool(options["noauth"]), noauth_from=options["noauth-from"])
+    authority = Authority(
+        users, noauth=bool(options["noauth"]), noauth_from=options["noauth-from"], local_realms=realms
+    )
     log_path = options.parent.get("logfile") if options.parent else None
     service = LoggedService(Path(log_path).absolute() if log_path else None, options["log-level"])
-    server = CommandServer(store, ports, authority, time.time, bool(options["restricted-query"]))
+    server = CommandServer(store, ports, authority, time.time, bool(options["restricted-query"]), authentication)
     server.setServiceParent(service)
     result: IService = service
     return result
