@@ -28,6 +28,7 @@ from fileserver.service import FileserverService, Settings
 from fileserver.store.memory import MemoryPartition
 from fileserver.store.namei import open_namei
 from fileserver.store.namei_user import ALWAYS_ATTACH, BACKEND, NEVER_ATTACH, open_namei_user
+from rx.clock import run_steadily
 
 VLSERVER_PORT = 7003
 
@@ -95,6 +96,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     any_reactor: Any = reactor
+    run_steadily(any_reactor)
     config: Path = options["config"]
     try:
         users = UserList.read(config)

@@ -41,10 +41,16 @@ class Connection:
     async def call(self, operation: Operation, arguments: tuple[Any, ...], timeout: float | None = None) -> Any:
         """Carry out one call. Raises Abort or CallLost. Cancelling it, or any error of ours, aborts it on the wire."""
         seconds = self._hard_seconds if timeout is None else timeout
+        deadline = None if seconds is None else self._port.now() + seconds
         waiting: Deferred[Call] | None = None
         conversation: CallConversation | None = None
+        alarm: Any = None
 
         def expire() -> None:
+            nonlocal alarm
+            if deadline is not None and (early := deadline - self._port.now()) > 0:
+                alarm = self._port.reactor.callLater(early, expire)  # somebody has set the machine's clock
+                return
             error = CallLost(RxCode.RX_CALL_TIMEOUT, f"{operation.name} took longer than {seconds} s")
             if conversation is not None:
                 conversation.lose(error)
@@ -52,7 +58,8 @@ class Connection:
                 self._waiting.remove(waiting)
                 waiting.errback(error)
 
-        alarm = self._port.reactor.callLater(seconds, expire) if seconds is not None else None
+        if seconds is not None:
+            alarm = self._port.reactor.callLater(seconds, expire)
         try:
             call = self._free_call()
             if call is None:

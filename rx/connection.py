@@ -205,10 +205,11 @@ class Connection:
     def _receive_plainly(self, call: Call, fields: Fields, datagram: bytes, now: float) -> None:
         """Jumbograms and sealed packets: packet by packet."""
         _, cid, number, seq, serial, _, flags, _, _, spare, _ = fields
+        unix = now + self.output.unix_offset
         for packet_flags, packet_spare, body in split_jumbo(datagram, flags, spare):
             if self.wire.sealing:
                 try:
-                    body = self.security.open(cid & CHANNEL_MASK, number, seq, packet_spare, body, now)
+                    body = self.security.open(cid & CHANNEL_MASK, number, seq, packet_spare, body, unix)
                 except Abort as refusal:
                     self.fail(refusal)
                     return
@@ -298,7 +299,7 @@ class Connection:
         if self.is_client or not self._handshake.waiting or self.security.authenticated:
             return
         try:
-            numbers = self.security.check_response(datagram[HEADER_SIZE:], now)
+            numbers = self.security.check_response(datagram[HEADER_SIZE:], now + self.output.unix_offset)
         except Abort as refusal:
             self.fail(refusal)
             return

@@ -279,6 +279,15 @@ class Endpoint:
         if len(queue) < STRAY_ANSWERS:
             queue.append(datagram)
 
+    @property
+    def unix_offset(self) -> float:
+        """What the driver's `now` lacks to Unix time, in seconds; security classes date tickets by it. At first 0."""
+        return self._output.unix_offset
+
+    @unix_offset.setter
+    def unix_offset(self, seconds: float) -> None:
+        self._output.unix_offset = seconds
+
     # What debugging shows.
 
     @property

@@ -44,6 +44,7 @@ class Output:
         "statistics",
         "trailer",
         "unflushed",
+        "unix_offset",
     )
 
     def __init__(self, limits: Limits) -> None:
@@ -55,6 +56,7 @@ class Output:
         self.idle: list[Connection] = []
         self.buffered_bytes = 0  # received over all calls and not read
         self.statistics = Statistics()
+        self.unix_offset = 0.0  # what `now` lacks to Unix time
         self.trailer = self._trailer(min(limits.window, MAX_ACKS))
         self.closed_trailer = self._trailer(1)
 

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from rx.call import Call
+from rx.clock import clock_of
 from rx.constants import RxCode
 from rx.endpoint import Endpoint
 from rx.errors import CallLost, RxError
@@ -209,6 +210,9 @@ class RxPort:
         tap: Tap | None = None,
     ) -> None:
         self.reactor = reactor
+        self._clock = clock_of(reactor)
+        self.now = self._clock.steady
+        """The engine's time, in seconds since some moment."""
         self.endpoint = Endpoint(random or SystemRandom(), limits=limits or Limits())
         self._bind_to: Address = (address, port)
         self.tap = tap
@@ -249,11 +253,6 @@ class RxPort:
         """Which of our addresses `peer` speaks to."""
         assert self._socket is not None, "the port was not started"
         return self._socket.local(peer)
-
-    def now(self) -> float:
-        """The engine's time, in seconds."""
-        seconds: float = self.reactor.seconds()
-        return seconds
 
     def connect(
         self,
@@ -404,12 +403,12 @@ class RxPort:
             return
         self._pace.busy()
         for _ in range(TURNS_PER_READ):
-            self.endpoint.receive_datagrams(batch, self.now())
+            self._take(batch)
             self._turn()
             batch = self._look()
             if not batch:
                 return
-        self.endpoint.receive_datagrams(batch, self.now())
+        self._take(batch)
         self._turn()
         self._pace.idle()
 
@@ -425,6 +424,11 @@ class RxPort:
                 return batch
         pace.missed()
         return []
+
+    def _take(self, batch: list[Datagram]) -> None:
+        now = self.now()
+        self.endpoint.unix_offset = self._clock.unix() - now
+        self.endpoint.receive_datagrams(batch, now)
 
     def doWrite(self) -> None:
         if self._socket is not None and self._write():

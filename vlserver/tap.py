@@ -18,6 +18,7 @@ from afs.cells import ConfigurationError, chosen_addresses, default_address
 from afs.logs import LEVELS, LoggedService, level_named
 from afs.taps import TappedOptions, open_taps
 from afs.users import Authority, LocalRealms, UserList
+from rx.clock import run_steadily
 from rx.transport import RxPort
 from vlserver.interfaces import StoreError
 from vlserver.server import VLServer
@@ -90,6 +91,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     any_reactor: Any = reactor
+    run_steadily(any_reactor)
     try:
         config = Path(options["config"])
         users = UserList.read(config)

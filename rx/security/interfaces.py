@@ -74,8 +74,8 @@ class ISecurity(Interface):
         """Protect one data packet of call `number`: the value of the header's spare field, and the body to send."""
 
     def open(channel: int, number: int, seq: int, spare: int, body: bytes, now: float) -> bytes:
-        """Check and unwrap one received data packet. Raises Abort; the call or connection is then refused with its
-        code.
+        """Check and unwrap one data packet received at Unix time `now`. Raises Abort; the call or connection is then
+        refused with its code.
         """
 
 
