@@ -48,15 +48,22 @@ async def entry(
     """
     try:
         async with transactions.brief(volume.id, volume.partition.number, b"ListVolumes"):
-            header = await peek(volume)
+            header = await _peek(volume)
     except Abort:
         return listing.bare(volume.id, VolumeError.VBUSY, b"")
-    except (OSError, StoreError) as problem:
-        log.warn("cannot list {volume}: {problem}", volume=volume, problem=problem)
+    if header is None:
         return listing.bare(volume.id, 0, b"V%010d.vol" % volume.id)
     if header.destroy_me:
         return listing.bare(volume.id, 0, b"V%010d.vol" % volume.id) if single else None
     return listing.full(volume, header, now)
+
+
+async def _peek(volume: Volume) -> VolumeHeader | None:
+    try:
+        return await peek(volume)
+    except (OSError, StoreError) as problem:
+        log.warn("cannot list {volume}: {problem}", volume=volume, problem=problem)
+        return None
 
 
 def _base(volume: Volume, header: VolumeHeader, now: int) -> volintInfo:

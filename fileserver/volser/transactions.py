@@ -7,9 +7,9 @@ that along.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from errno import ENOENT
+from errno import EIO, ENOENT
 
 from twisted.logger import Logger
 
@@ -94,7 +94,9 @@ class Transactions:
         return iter(list(self._by_id.values()))
 
     def begin(self, volume_id: int, partition: int, procedure: bytes) -> Transaction:
-        """Raises Abort VOLSERVOLBUSY when the volume is in another transaction."""
+        """Raises Abort VOLSERVOLBUSY when the volume is in another transaction. Use `opening` or `brief`, which also
+        make it last as long as the call that began it.
+        """
         if (volume_id, partition) in self._by_volume:
             raise Abort(VolserError.VOLSERVOLBUSY)
         transaction = Transaction(self._new_id(), volume_id, partition, self._now(), self._now(), procedure=procedure)
@@ -102,12 +104,27 @@ class Transactions:
         return transaction
 
     @asynccontextmanager
+    async def opening(self, volume_id: int, partition: int, procedure: bytes) -> AsyncIterator[Transaction]:
+        """A transaction that stays open after the context, unless that fails. Nobody can end it before."""
+        transaction = self.begin(volume_id, partition, procedure)
+        transaction.users += 1
+        try:
+            with failures(procedure, volume_id):
+                yield transaction
+        except BaseException:
+            transaction.ended = True
+            raise
+        finally:
+            await self._release(transaction)
+
+    @asynccontextmanager
     async def brief(self, volume_id: int, partition: int, procedure: bytes) -> AsyncIterator[Transaction]:
         """A transaction that ends with the context."""
         transaction = self.begin(volume_id, partition, procedure)
         transaction.users += 1
         try:
-            yield transaction
+            with failures(procedure, volume_id):
+                yield transaction
         finally:
             transaction.ended = True
             await self._release(transaction)
@@ -122,7 +139,8 @@ class Transactions:
         transaction.procedure = procedure
         transaction.used = self._now()
         try:
-            yield transaction
+            with failures(procedure, transaction.volume_id):
+                yield transaction
         finally:
             transaction.used = self._now()
             await self._release(transaction)
@@ -184,3 +202,18 @@ class Transactions:
             self._last_id = self._last_id + 1 if self._last_id < LAST_ID else 1
             if self._last_id not in self._by_id:
                 return self._last_id
+
+
+@contextmanager
+def failures(procedure: bytes, volume_id: int) -> Iterator[None]:
+    """What the store cannot do is Abort EIO to whoever asked for it, and in the log."""
+    try:
+        yield
+    except (OSError, StoreError) as problem:
+        log.error(
+            "{procedure} of volume {id} failed: {problem}",
+            procedure=procedure.decode(),
+            id=volume_id,
+            problem=problem,
+        )
+        raise Abort(EIO, str(problem)) from problem

@@ -74,7 +74,8 @@ class ReadWriteLock:
             else:
                 self.readers += 1
             waiter.callback(None)
-        self._queue = None
+        if not self._queue:  # whoever was granted may have let go already, and others may have come
+            self._queue = None
 
     def _leave(self, waiter: Deferred[None]) -> None:
         if self._queue is None:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from errno import EINVAL, EIO, ENODEV, EROFS, EXDEV
-
-from twisted.logger import Logger
+from errno import EINVAL, ENODEV, EROFS, EXDEV
 
 from afs.errors import VolumeError
 from afs.names import base_name
-from fileserver.interfaces import StoreError, VolumeExists
+from fileserver.interfaces import VolumeExists
 from fileserver.volser.cloning import BACKUP, READ_ONLY, READ_WRITE, fill_clone, refresh_clone
 from fileserver.volser.procedures.volumes import Changes, check_name
 from fileserver.volser.transactions import Transaction
 from fileserver.volume.checkout import Checkout, Mode
 from rx.errors import Abort
-
-log = Logger(namespace="fileserver.volser")
 
 
 class Clones(Changes):
@@ -33,22 +29,12 @@ class Clones(Changes):
             if purge_vol == new_vol:
                 await self._reclone(transaction, new_vol, b"Clone")
                 return new_vol
-            fresh = self._transactions.begin(new_vol, transaction.partition, b"Clone")
-            try:
-                target = await self._create(transaction.partition, new_vol, source.header.parent, new_name, READ_ONLY)
-                fresh.hold(target)
-                await fill_clone(source, target, new_name, new_type, self._now())
-            except VolumeExists as problem:
-                await self._transactions.end(fresh.id)
-                raise Abort(VolumeError.VVOLEXISTS) from problem
-            except (OSError, StoreError) as problem:
-                log.error("volume {id} not cloned: {problem}", id=transaction.volume_id, problem=problem)
-                await self._undo(fresh)
-                raise Abort(EIO) from problem
-            except BaseException:
-                await self._undo(fresh)
-                raise
-            await self._transactions.end(fresh.id)
+            async with self._transactions.brief(new_vol, transaction.partition, b"Clone") as fresh:
+                try:
+                    async with self._created(fresh, source.header.parent, new_name, READ_ONLY) as target:
+                        await fill_clone(source, target, new_name, new_type, self._now())
+                except VolumeExists as problem:
+                    raise Abort(VolumeError.VVOLEXISTS) from problem
             if purge_vol:
                 await self._purge(purge_vol, transaction.partition)
         self._registry.surroundings.callbacks.break_volume(new_vol)
@@ -79,11 +65,7 @@ class Clones(Changes):
                 raise Abort(VolumeError.VNOVOL if self._registry.find(clone_id) is None else EXDEV)
             target = await self._registry.check_out(clone_id, transaction.partition, Mode.VOLUPD)
             brief.hold(target)
-            try:
-                await refresh_clone(source, target, self._now())
-            except (OSError, StoreError) as problem:
-                log.error("volume {id} not recloned: {problem}", id=transaction.volume_id, problem=problem)
-                raise Abort(EIO) from problem
+            await refresh_clone(source, target, self._now())
         self._registry.surroundings.callbacks.break_volume(clone_id)
 
     async def ConvertROtoRWvolume(self, partid: int, volid: int) -> None:
@@ -109,8 +91,6 @@ class Clones(Changes):
                     await old.destroy()
                 except VolumeExists as problem:
                     raise Abort(VolumeError.VVOLEXISTS) from problem
-                except (OSError, StoreError) as problem:
-                    raise Abort(EIO) from problem
 
 
 def _cloneable(transaction: Transaction) -> Checkout:

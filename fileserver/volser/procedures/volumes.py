@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from errno import E2BIG, EINVAL, EIO, EROFS
 
 from twisted.logger import Logger
@@ -36,6 +38,9 @@ from rx.errors import Abort
 
 log = Logger(namespace="fileserver.volser")
 
+WORD = 0xFFFFFFFF
+"""Dates and counters are signed on the wire and unsigned on the disk."""
+
 UNCHANGED = -1
 """SetInfo leaves a field alone that has this value."""
 
@@ -60,21 +65,34 @@ class Changes(Queries):
         if not volid:
             raise Abort(E2BIG)
         wants_root = parent != volid or type != READ_WRITE  # a restore brings its own
-        transaction = self._transactions.begin(volid, partition, b"CreateVolume")
-        try:
-            checkout = await self._create(partition, volid, parent or volid, name, type)
-            transaction.hold(checkout)
+        async with (
+            self._transactions.opening(volid, partition, b"CreateVolume") as transaction,
+            self._created(transaction, parent or volid, name, type) as checkout,
+        ):
             if wants_root:
                 await create_root(checkout)
             await checkout.write()
-        except (OSError, StoreError) as problem:
-            log.error("volume {id} not created: {problem}", id=volid, problem=problem)
-            await self._undo(transaction)
-            raise Abort(EIO) from problem
-        except BaseException:
-            await self._undo(transaction)
-            raise
         return volid, transaction.id
+
+    @asynccontextmanager
+    async def _created(
+        self,
+        transaction: Transaction,
+        parent: int,
+        name: bytes,
+        type: int,  # noqa: A002
+    ) -> AsyncIterator[Checkout]:
+        """A new volume in a transaction's hands; when it cannot be completed nothing of it stays."""
+        checkout = await self._create(transaction.partition, transaction.volume_id, parent, name, type)
+        transaction.hold(checkout)
+        try:
+            yield checkout
+        except BaseException:
+            try:
+                await checkout.destroy()
+            except (OSError, StoreError) as problem:
+                log.error("volume {id} not removed again: {problem}", id=transaction.volume_id, problem=problem)
+            raise
 
     async def _create(self, partition: int, volid: int, parent: int, name: bytes, type: int) -> Checkout:  # noqa: A002
         where = self._registry.partition(partition)
@@ -82,23 +100,9 @@ class Changes(Queries):
             raise Abort(EIO)
         return await self._registry.create(where, new_header(volid, parent, name, type, self._now()))
 
-    async def _undo(self, transaction: Transaction) -> None:
-        """Of a volume that could not be completed nothing stays."""
-        try:
-            await transaction.checkout.destroy()
-        except Abort:
-            pass  # it was never made
-        except (OSError, StoreError) as problem:
-            log.error("volume {id} not removed again: {problem}", id=transaction.volume_id, problem=problem)
-        await self._transactions.end(transaction.id)
-
     async def DeleteVolume(self, trans: int) -> None:
         async with self._transactions.use(trans, b"DeleteVolume") as transaction:
-            try:
-                await transaction.checkout.destroy()
-            except (OSError, StoreError) as problem:
-                log.error("volume {id} not deleted: {problem}", id=transaction.volume_id, problem=problem)
-                raise Abort(EIO) from problem
+            await transaction.checkout.destroy()
             transaction.vflags |= VTDeleted
             log.info("volume {id} deleted", id=transaction.volume_id)
 
@@ -110,13 +114,9 @@ class Changes(Queries):
         mode = next((mode for bit, mode in MODES if flags & bit), None)
         if mode is None:
             raise Abort(EINVAL)
-        transaction = self._transactions.begin(volume, partition, b"TransCreate")
-        transaction.iflags = flags
-        try:
+        async with self._transactions.opening(volume, partition, b"TransCreate") as transaction:
+            transaction.iflags = flags
             transaction.hold(await self._registry.check_out(volume, partition, mode))
-        except BaseException:
-            await self._transactions.end(transaction.id)
-            raise
         return transaction.id
 
     async def SetFlags(self, trans: int, flags: int) -> None:
@@ -126,7 +126,7 @@ class Changes(Queries):
             header = transaction.checkout.header
             header.destroy_me = bool(flags & VTDeleteOnSalvage)
             header.in_service = not flags & VTOutOfService
-            await _write(transaction)
+            await transaction.checkout.write()
             transaction.vflags = flags
 
     async def GetFlags(self, trans: int) -> int:
@@ -174,17 +174,17 @@ class Changes(Queries):
             if status.dayUse != UNCHANGED:
                 header.day_use = status.dayUse
             if status.creationDate != UNCHANGED:
-                header.creation_date = status.creationDate
+                header.creation_date = status.creationDate & WORD
             if status.updateDate != UNCHANGED:
-                header.update_date = status.updateDate
+                header.update_date = status.updateDate & WORD
             if status.spare2 != UNCHANGED:
-                header.update_counter = status.spare2
-            await _write(transaction)
+                header.update_counter = status.spare2 & WORD
+            await transaction.checkout.write()
 
     async def SetDate(self, tid: int, new_date: int) -> None:
         async with self._transactions.use(tid, b"SetDate") as transaction:
-            transaction.checkout.header.creation_date = new_date
-            await _write(transaction)
+            transaction.checkout.header.creation_date = new_date & WORD
+            await transaction.checkout.write()
 
     async def SetIdsTypes(
         self,
@@ -195,15 +195,19 @@ class Changes(Queries):
         clone_id: int,
         backuparent_id: int,
     ) -> None:
+        """The parent, too, must be named, but cannot change: it says where on the partition the volume's files are."""
         check_name(name)
+        if type not in (READ_WRITE, READ_ONLY, BACKUP):
+            raise Abort(EINVAL)
         async with self._transactions.use(tid, b"SetIdsTypes") as transaction:
             header = transaction.checkout.header
+            if parent_id != header.parent:
+                raise Abort(EINVAL)
             header.name = name
             header.type = type
-            header.parent = parent_id
             header.clone_id = clone_id
             header.backup_id = backuparent_id
-            await _write(transaction)
+            await transaction.checkout.write()
 
     async def GetSize(self, from_trans: int, from_date: int) -> volintSize:
         async with self._transactions.use(from_trans, b"GetSize") as transaction:
@@ -229,19 +233,9 @@ class Changes(Queries):
             await where.destroy_volume(volume_id)
         except NoSuchVolume as problem:
             raise Abort(VolumeError.VNOVOL) from problem
-        except OSError as problem:
-            raise Abort(EIO) from problem
         self._registry.destroyed(volume_id, where)
 
 
 def check_name(name: bytes) -> None:
     if len(name) > VOLUME_NAME_MAX:
         raise Abort(VolserError.VOLSERBADNAME)
-
-
-async def _write(transaction: Transaction) -> None:
-    try:
-        await transaction.checkout.write()
-    except (OSError, StoreError) as problem:
-        log.error("header of volume {id} not written: {problem}", id=transaction.volume_id, problem=problem)
-        raise Abort(EIO) from problem

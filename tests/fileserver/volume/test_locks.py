@@ -59,6 +59,24 @@ class Locks(SynchronousTestCase):
         self.lock.release_shared()
         self.assertTrue(self.lock.free)
 
+    def test_letting_go_while_it_is_granted(self) -> None:
+        """Whoever gets it, lets go at once and asks again, inside the grant, takes nobody out of the queue."""
+        self.successResultOf(self.lock.acquire_exclusive())
+        waiting: list[Deferred[None]] = []
+
+        def again(_: None) -> None:
+            self.lock.release_exclusive()
+            self.successResultOf(self.lock.acquire_exclusive())
+            waiting.append(self.lock.acquire_exclusive())
+
+        self.lock.acquire_exclusive().addCallback(again)
+        self.lock.release_exclusive()
+        self.assertNoResult(waiting[0])
+        self.lock.release_exclusive()
+        self.successResultOf(waiting[0])
+        self.lock.release_exclusive()
+        self.assertTrue(self.lock.free)
+
     def test_random_use(self) -> None:
         """Never a writer beside anybody, and everyone gets it in the end."""
         share = budget("fileserver.locks", full=2000)
