@@ -303,11 +303,15 @@ class Connection:
         except Abort as refusal:
             self.fail(refusal)
             return
+        self.prove(numbers)
+        for kept, packet in self._handshake.end():
+            self.receive(kept, packet, now)
+
+    def prove(self, numbers: tuple[int, int, int, int]) -> None:
+        """The client has proved who it is, and named its call numbers."""
         self.wire.adopt_level()
         for channel, number in enumerate(numbers):
             self.numbers[channel] = max(self.numbers[channel], number - 1)
-        for kept, packet in self._handshake.end():
-            self.receive(kept, packet, now)
 
     # What its calls call.
 
@@ -371,10 +375,14 @@ class Connection:
         following = min(following, self._handshake.wake(now))
         if following == inf and not self.is_client:
             following = self.last_used + self.output.limits.connection_idle_seconds
-            if following <= now:
+            if following <= now or self._handshake.waiting:
                 self.output.idle.append(self)
                 return inf
         return following
+
+    def forget(self) -> None:
+        """The endpoint knows it no longer: give back what counts against limits."""
+        self._handshake.end()
 
     def idle_since(self) -> float:
         """When it was last used; inf while a call is in progress."""

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from rx.connection import Connection, Key
 from rx.constants import CHANNEL_MASK, EPOCH_ANY_ADDRESS, HEADER_SIZE, Flag, PacketType, RxCode
 from rx.debug import DEFAULT_VERSION, DebugAnswers, answer_version
+from rx.errors import Abort
 from rx.events import Event
 from rx.limits import EVICTION_SCAN, STRAY_ANSWERS, Limits
 from rx.output import Datagrams, Output, runs
@@ -24,6 +25,7 @@ from rx.quota import Quota
 from rx.security import KEYLESS
 from rx.security.interfaces import Binding, ISecurity, SecurityFactory
 from rx.security.null import Null
+from rx.stateless import Nonces
 from rx.timers import DEAD_SECONDS, IDLE_SECONDS, Patience
 from rx.wire import Wire
 
@@ -31,6 +33,9 @@ _CLIENT_INITIATED = int(Flag.CLIENT_INITIATED)
 _VERSION = int(PacketType.VERSION)
 _DEBUG = int(PacketType.DEBUG)
 _ABORT = int(PacketType.ABORT)
+_DATA = int(PacketType.DATA)
+_CHALLENGE = int(PacketType.CHALLENGE)
+_RESPONSE = int(PacketType.RESPONSE)
 
 CID_MASK = 0xFFFF_FFFF ^ CHANNEL_MASK
 EPOCH_CLEARED_BIT = 0x4000_0000
@@ -64,6 +69,7 @@ class Endpoint:
         self._debug = DebugAnswers(self._servers, self._clients, self._peers, self._output)
         self._epoch = (random.getrandbits(32) | EPOCH_ANY_ADDRESS) & ~EPOCH_CLEARED_BIT
         self._next_cid = random.getrandbits(32) & CID_MASK
+        self._nonces = Nonces(random)
         self._now = 0.0
 
     # Both ends.
@@ -108,6 +114,7 @@ class Endpoint:
         patience = Patience(
             dead_seconds, inf if idle_seconds is None else idle_seconds, inf if hard_seconds is None else hard_seconds
         )
+        security.bind(Binding(self._epoch, cid, security.index))
         connection = self._make(address, self._epoch, cid, service_id, security, patience, is_client=True)
         self._clients[self._epoch << 32 | cid] = connection
         return connection
@@ -133,7 +140,6 @@ class Endpoint:
         if peer is None:
             peer = self._peers[address] = Peer(address, self.limits.packet_size)
         peer.connections += 1
-        security.bind(Binding(epoch, cid, security.index))
         wire = Wire(self._output.outbox, peer, epoch, cid, service_id, is_client, security)
         return Connection(self._output, wire, patience, self._quota, is_client, check_reach, self._now)
 
@@ -143,6 +149,7 @@ class Endpoint:
             return
         del table[key]
         self._output.deadlines.forget(connection)
+        connection.forget()
         peer = connection.wire.peer
         if not connection.is_client:
             self._connection_quota.give_back(peer.address[0])
@@ -194,25 +201,63 @@ class Endpoint:
             if fields[5] != _ABORT:
                 self._send(address, _raw_abort(fields, RxCode.RX_INVALID_OPERATION))
             return
-        if fields[5] != _DATA or not fields[2]:
-            return  # only data can begin anything; stock keeps a connection for such packets, to no use
+        if fields[5] == _DATA and fields[2] and fields[3] <= self.limits.window:
+            security = self._security[fields[8]]()
+            security.bind(Binding(fields[0], fields[1] & CID_MASK, security.index))
+            if not security.authenticated and not self._output.unproven.admits(address[0]):
+                self._challenge(fields, address, security, now)
+            elif connection := self._welcome(fields, address, offer, security, now):
+                connection.receive(fields, datagram, now)
+        elif fields[5] == _RESPONSE and not fields[2]:
+            self._receive_proof(fields, datagram, address, offer, now)
+        # Nothing else can begin anything; stock keeps a connection for such packets, to no use.
+
+    def _challenge(self, fields: Fields, address: Address, security: ISecurity, now: float) -> None:
+        """Too many are yet to prove who they are: challenge this one too, but keep nothing of it."""
+        epoch, cid = fields[0], fields[1] & CID_MASK
+        security.meet(fields[9])
+        security.adopt((self._nonces.give(address, epoch, cid, now),))
+        header = pack_header(epoch, cid, 0, 0, 1, _CHALLENGE, 0, 0, fields[8], 0, fields[10])
+        self._send(address, header + security.challenge())
+
+    def _receive_proof(self, fields: Fields, datagram: bytes, address: Address, offer: Offer, now: float) -> None:
+        """The answer to a challenge of which nothing was kept, if any was sent."""
+        epoch, cid = fields[0], fields[1] & CID_MASK
+        nonces = self._nonces.good(address, epoch, cid, now)
+        security = self._security[fields[8]]()
+        if not nonces or security.authenticated:
+            return
+        security.bind(Binding(epoch, cid, security.index))
+        security.adopt(nonces)
+        try:
+            numbers = security.check_response(datagram[HEADER_SIZE:], now + self.unix_offset)
+        except Abort as refusal:
+            self._send(address, _raw_abort(fields, refusal.code))
+            return
+        if connection := self._welcome(fields, address, offer, security, now):
+            connection.prove(numbers)
+
+    def _welcome(
+        self, fields: Fields, address: Address, offer: Offer, security: ISecurity, now: float
+    ) -> Connection | None:
+        """A new connection of a client, None when there are too many."""
         if not self._admit(address, now):
             self.statistics.refused_connections += 1
-            return
+            return None
         epoch, cid = fields[0], fields[1] & CID_MASK
         connection = self._make(
             address,
             epoch,
             cid,
             offer.service_id,
-            self._security[fields[8]](),
+            security,
             offer.patience,
             is_client=False,
             check_reach=offer.check_reach,
         )
         connection.arm(now + self.limits.connection_idle_seconds)
         self._servers[_key(epoch, cid, address)] = connection
-        connection.receive(fields, datagram, now)
+        return connection
 
     def _admit(self, address: Address, now: float) -> bool:
         """Count one more connection of this host, in place of an idle one if need be. False when that is too many."""
@@ -316,9 +361,6 @@ class Endpoint:
     def buffered_bytes(self) -> int:
         """Bytes received and not read."""
         return self._output.buffered_bytes
-
-
-_DATA = int(PacketType.DATA)
 
 
 def _key(epoch: int, cid: int, address: Address) -> Key:

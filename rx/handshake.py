@@ -16,13 +16,14 @@ _CHALLENGE = int(PacketType.CHALLENGE)
 class Handshake:
     """One connection's handshake. Idle on client ends and on connections that need none."""
 
-    __slots__ = ("_early", "_output", "_tries", "_wire", "deadline")
+    __slots__ = ("_counted", "_early", "_output", "_tries", "_wire", "deadline")
 
     def __init__(self, output: Output, wire: Wire) -> None:
         self.deadline = inf  # when to challenge again
         self._output = output
         self._wire = wire
         self._tries = 0
+        self._counted = False  # in output.unproven
         self._early: list[tuple[Fields, bytes]] = []
 
     @property
@@ -39,6 +40,7 @@ class Handshake:
             self._early.append((fields, datagram))
             output.buffered_bytes += len(datagram)
         if not self._tries:
+            self._counted = output.unproven.take(self._wire.peer.address[0])
             self._challenge(now)
 
     def _challenge(self, now: float) -> None:
@@ -47,12 +49,12 @@ class Handshake:
         self._wire.send(self._wire.cid, 0, _CHALLENGE, self._wire.security.challenge())
 
     def wake(self, now: float) -> float:
-        """Challenge again when it is time, or give the client up. Returns the next deadline."""
+        """Challenge again when it is time. Returns the next deadline; inf when the client is given up, too."""
         if now >= self.deadline:
             if self._tries < CHALLENGE_TRIES:
                 self._challenge(now)
             else:
-                self.end()
+                self.deadline = inf
         return self.deadline
 
     def end(self) -> list[tuple[Fields, bytes]]:
@@ -61,4 +63,7 @@ class Handshake:
         self._output.buffered_bytes -= sum(len(datagram) for _, datagram in early)
         self._tries = 0
         self.deadline = inf
+        if self._counted:
+            self._counted = False
+            self._output.unproven.give_back(self._wire.peer.address[0])
         return early

@@ -30,6 +30,14 @@ class Limits:
     again.
     """
 
+    unproven_connections: int = 4_096
+    """In all, that were challenged and have yet to answer. Beyond it nothing is kept of a client until it has answered:
+    16 packets of each are 90 MB at the worst, well below `buffered_bytes`.
+    """
+
+    unproven_connections_per_host: int = 256
+    """The same from one IP address: what some hundred users behind one address begin at a time."""
+
     early_packets: int = 16
     """Packets kept of one connection until its client has answered the challenge: one initial window."""
 

@@ -13,6 +13,7 @@ from rx.events import Event
 from rx.limits import Limits
 from rx.packet import pack_trailer
 from rx.peer import Address
+from rx.quota import Quota
 from rx.statistics import Statistics
 from rx.timers import Deadlines
 from rx.wire import Outbox
@@ -45,6 +46,7 @@ class Output:
         "trailer",
         "unflushed",
         "unix_offset",
+        "unproven",
     )
 
     def __init__(self, limits: Limits) -> None:
@@ -57,6 +59,7 @@ class Output:
         self.buffered_bytes = 0  # received over all calls and not read
         self.statistics = Statistics()
         self.unix_offset = 0.0  # what `now` lacks to Unix time
+        self.unproven = Quota(limits.unproven_connections, limits.unproven_connections_per_host)
         self.trailer = self._trailer(min(limits.window, MAX_ACKS))
         self.closed_trailer = self._trailer(1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Quota:
-    """How many calls the server end may run, shared by all connections of an endpoint."""
+    """Counts one kind of thing, shared by all connections of an endpoint."""
 
     __slots__ = ("_by_host", "_in_all", "_per_host", "count")
 
@@ -16,12 +16,15 @@ class Quota:
 
     def take(self, host: str) -> bool:
         """Count one more of this host. False when that is too many."""
-        mine = self._by_host.get(host, 0)
-        if self.count >= self._in_all or mine >= self._per_host:
+        if not self.admits(host):
             return False
-        self._by_host[host] = mine + 1
+        self._by_host[host] = self._by_host.get(host, 0) + 1
         self.count += 1
         return True
+
+    def admits(self, host: str) -> bool:
+        """Whether `take` would succeed."""
+        return self.count < self._in_all and self._by_host.get(host, 0) < self._per_host
 
     @property
     def full(self) -> bool:

@@ -5,7 +5,7 @@ A security object belongs to one end of one connection. The engine gives it numb
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,6 +53,11 @@ class ISecurity(Interface):
 
     def meet(spare: int) -> None:
         """Server end: a data packet with this spare field came before any response was checked."""
+
+    def adopt(nonces: Sequence[int]) -> None:
+        """Server end: of the class's newest form of challenge, use the first of these 32-bit nonces rather than a
+        random one, and take an answer to any. The endpoint does so when it keeps nothing of a client it challenges.
+        """
 
     def challenge() -> bytes:
         """Server end: the body of a CHALLENGE packet. The same one until a response has been checked."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zope.interface import implementer
 
 from rx.constants import RxCode, SecurityIndex
@@ -27,6 +29,9 @@ class Null:
 
     def meet(self, spare: int) -> None:
         """Never called, as every null connection is authenticated."""
+
+    def adopt(self, nonces: Sequence[int]) -> None:
+        """Never called, for the same reason."""
 
     def challenge(self) -> bytes:
         """Never asked for, as every null connection is authenticated."""

@@ -7,7 +7,7 @@ seals the first eight bytes, and with them the length; crypt everything.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from struct import Struct
@@ -147,6 +147,9 @@ class RxkadClient:
     def meet(self, spare: int) -> None:
         """Never called at this end."""
 
+    def adopt(self, nonces: Sequence[int]) -> None:
+        """Never called at this end."""
+
     def challenge(self) -> bytes:
         """Never asked for at this end."""
         raise Abort(RxkadCode.RXKADINCONSISTENCY, "a client has no challenge")
@@ -207,7 +210,7 @@ class RxkadServer:
         self.header_size, self.trailer_size = _OVERHEAD[minimum]
         self.expires = 0
         self._keys = keys
-        self._challenge_id = random_bits(32)
+        self._challenge_ids: tuple[int, ...] = (random_bits(32),)
         self._modern = False
         self._binding: Binding
         self._sealer: _Sealer
@@ -220,11 +223,16 @@ class RxkadServer:
         """See ISecurity. Checksums come from clients that know the challenge's new form."""
         self._modern = self._modern or spare != 0
 
+    def adopt(self, nonces: Sequence[int]) -> None:
+        """See ISecurity."""
+        self._challenge_ids = tuple(nonces)
+        self._modern = True
+
     def challenge(self) -> bytes:
         """See ISecurity."""
         if not self._modern:
-            return OLD_CHALLENGE.pack(challenge_id=self._challenge_id, level=self.level)
-        return CHALLENGE.pack(version=VERSION, challenge_id=self._challenge_id, level=self.level)
+            return OLD_CHALLENGE.pack(challenge_id=self._challenge_ids[0], level=self.level)
+        return CHALLENGE.pack(version=VERSION, challenge_id=self._challenge_ids[0], level=self.level)
 
     def respond(self, challenge: bytes, call_numbers: tuple[int, int, int, int]) -> bytes:
         """Never asked for at this end."""
@@ -249,7 +257,7 @@ class RxkadServer:
         else:
             numbers, content = (0, 0, 0, 0), OLD_CHALLENGE.unpack(cipher.decrypt_block(head.encrypted))
             answer, level = content.challenge_id, content.level
-        if answer != self._challenge_id + 1 & _WORD:
+        if answer - 1 & _WORD not in self._challenge_ids:
             raise Abort(RxkadCode.RXKADOUTOFSEQUENCE, "the answer to another challenge")
         if not self.level <= level <= Level.CRYPT:
             raise Abort(RxkadCode.RXKADLEVELFAIL, f"level {level}")

@@ -58,6 +58,22 @@ class SecurityContract:
         self.assertTrue(server.authenticated)
         self.assertEqual(server.identity, self.identity)
 
+    def test_adopted_nonces(self: Any) -> None:
+        """A server given nonces challenges with the first and takes the answer to any; other answers it refuses."""
+        client, server = self.bound()
+        if server.authenticated:
+            return
+        for given, accepted in (((5, 6), (5,)), ((5, 6), (6, 5)), ((2**32 - 1,), (0, 2**32 - 1)), ((5,), (6, 7))):
+            _, asking = self.bound()
+            asking.adopt(given)
+            _, answered = self.bound()
+            answered.adopt(accepted)
+            response = client.respond(asking.challenge(), NUMBERS)
+            if given[0] in accepted:
+                self.assertEqual(answered.check_response(response, NOW), NUMBERS)
+            else:
+                self.assertRaises(Abort, answered.check_response, response, NOW)
+
     def test_packets(self: Any) -> None:
         """What one end seals the other opens, both ways, at every size, within the bytes it said it may add."""
         spent = budget(f"security.{type(self).__name__}", full=5000, least=50)

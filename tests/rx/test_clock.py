@@ -50,7 +50,7 @@ class UnixTimeTests(DirectCase):
         assert security.binding is not None
         client.bind(security.binding)
         _, body = client.seal(0, 1, 1, b"hello")
-        self.give(craft(7, client.respond(b"who?", (1, 0, 0, 0)), number=0, security_index=INDEX))
+        self.give(craft(7, client.respond(b"who?\0\0\0\0", (1, 0, 0, 0)), number=0, security_index=INDEX))
         self.give(data(body, number=2, spare=client.seal(0, 2, 1, b"")[0], security_index=INDEX))
         self.assertGreaterEqual(len(security.dates), 2)
         self.assertEqual(set(security.dates), {self.now + 1_700_000_000.0})

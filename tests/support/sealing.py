@@ -4,6 +4,8 @@ ISecurity.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zope.interface import implementer
 
 from rx.errors import Abort
@@ -32,6 +34,7 @@ class Sealing:
         self.authenticated = not server
         self.binding: Binding | None = None
         self.challenges = 0
+        self.nonces: tuple[int, ...] = (0,)
 
     def bind(self, binding: Binding) -> None:
         self.binding = binding
@@ -39,17 +42,20 @@ class Sealing:
     def meet(self, spare: int) -> None:
         """The challenge has one form only."""
 
+    def adopt(self, nonces: Sequence[int]) -> None:
+        self.nonces = tuple(nonces)
+
     def challenge(self) -> bytes:
         self.challenges += 1
-        return b"who?"
+        return b"who?" + self.nonces[0].to_bytes(4, "big")
 
     def respond(self, challenge: bytes, call_numbers: tuple[int, int, int, int]) -> bytes:
-        if challenge != b"who?":
+        if challenge[:4] != b"who?":
             raise Abort(BAD_RESPONSE, "that is no challenge")
-        return b"".join(number.to_bytes(4, "big") for number in call_numbers) + self.word
+        return b"".join(number.to_bytes(4, "big") for number in call_numbers) + challenge[4:] + self.word
 
     def check_response(self, response: bytes, now: float) -> tuple[int, int, int, int]:
-        if response[16:] != self.word:
+        if response[20:] != self.word or int.from_bytes(response[16:20], "big") not in self.nonces:
             raise Abort(BAD_RESPONSE, "wrong word")
         self.authenticated = True
         self.identity = Identity("rxkad", "ali", "", "BABA")
