@@ -80,6 +80,7 @@ class Call:
         "_unflushed",
         "_untold",
         "_wants_room",
+        "completed",
         "connection",
         "deadlines",
         "error",
@@ -102,6 +103,7 @@ class Call:
         self.receiver = Receiver(limits.window)
         self.sender.window = connection.peer_window
         self.state = CallState.PRECALL
+        self.completed = False  # CallCompleted was emitted, or would have been had the call ever been announced
         self.error: RxError | None = None
         self.user_status = 0
         self.peer_status = 0
@@ -128,11 +130,6 @@ class Call:
     @property
     def channel(self) -> int:
         return self.wire_cid & CHANNEL_MASK
-
-    @property
-    def completed(self) -> bool:
-        """Whether CallCompleted was emitted, or would have been had the call ever been announced."""
-        return self.state in (CallState.DALLY, CallState.RESET)
 
     # What the application calls.
 
@@ -512,6 +509,7 @@ class Call:
         if self.completed:
             return
         self.error = error
+        self.completed = True
         self.state = CallState.DALLY if error is None else CallState.RESET
         self.deadlines = NO_DEADLINES.copy()
         self.sender.discard()
