@@ -157,24 +157,26 @@ class Breaks:
         async with host.messages:
             if host.down or host.deleted:
                 return
+            # Before the message: what is promised while it travels is about the volume as it is now.
+            self.callbacks.take_volume(volume_id, host)
             try:
                 await self._channel.tell(host.address, [(volume_id, 0, 0)])
             except RxError as error:
                 log.info("{host} did not hear that volume {id} changed: {error}", host=host, id=volume_id, error=error)
                 host.down = True
-            else:
-                self.callbacks.take_volume(volume_id, host)
+                self._owe(host, (volume_id, 0, 0))
 
     async def _deliver(self, host: Host) -> bool:
         """Whether the host now knows all it must; else it is down, and must be reset before anything else."""
         try:
             if not host.reset_done:
+                until = self.callbacks.mark()
                 await self._channel.reset(host.address, has_uuid=host.uuid is not None)
                 host.reset_done = True
-            else:
-                host.down = False
-                while owed := self.callbacks.take_delayed(host, AFSCBMAX):
-                    await self._channel.tell(host.address, owed)
+                self.callbacks.forget_host(host, until=until)
+            host.down = False
+            while owed := self.callbacks.take_delayed(host, AFSCBMAX):
+                await self._channel.tell(host.address, owed)
         except RxError as error:
             log.warn("{host} does not take what it is owed: {error}", host=host, error=error)
             host.down = True
@@ -191,6 +193,8 @@ class Breaks:
             try:
                 await self._channel.probe(address, host.uuid)
             except RxError:
+                if self.hosts.at(address) is None:
+                    self._channel.close(address)
                 continue
             return address
         return None

@@ -39,5 +39,8 @@ class CallbackChannel(Protocol):
     async def probe(self, address: Address, uuid: UUID | None) -> None:
         """Is it still there, and still the client with this UUID."""
 
+    def heard(self, address: Address, local: Address) -> None:
+        """A client at `address` has called us at `local`: what it is told leaves from there from now on."""
+
     def close(self, address: Address) -> None:
         """Nothing more will be said to this address."""

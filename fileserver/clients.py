@@ -32,6 +32,16 @@ class ServerConnection(Protocol):
     def identity(self) -> Identity: ...
 
 
+class ServerCall(Protocol):
+    """What is used of a call that arrived."""
+
+    @property
+    def connection(self) -> ServerConnection: ...
+
+    @property
+    def local(self) -> Address: ...
+
+
 @dataclass(slots=True)
 class Client:
     """A user on a host: what one Rx connection stands for."""
@@ -57,14 +67,16 @@ class Clients:
     def __len__(self) -> int:
         return len(self._clients)
 
-    async def admit(self, connection: ServerConnection, *, active: bool = True) -> Client:
-        """The client that calls; first identified, and told what it must know. `active` False for GetTime and its like.
+    async def admit(self, call: ServerCall, *, active: bool = True) -> Client:
+        """The client that makes the call; first identified, and told what it must know. `active` False for GetTime and
+        its like.
 
         Raises Abort(VBUSY) when too many calls from there wait already, Abort(-1) for a client that does not listen.
         """
+        connection = call.connection
         client = self._clients.get(connection)
         if client is None or client.host.deleted or client.address != connection.peer:
-            client = await self._identify(connection)
+            client = await self._identify(connection, call.local)
         host = client.host
         host.last_call = self._now()
         if active:
@@ -73,9 +85,9 @@ class Clients:
             await self._breaks.settle(host)
         return client
 
-    async def _identify(self, connection: ServerConnection) -> Client:
+    async def _identify(self, connection: ServerConnection, local: Address) -> Client:
         address = connection.peer
-        host = await self._hosts.identify(address, self._now())
+        host = await self._hosts.identify(address, local, self._now())
         client = Client(host, await self._caller(connection), address)
         if host.identified:
             self._clients[connection] = client

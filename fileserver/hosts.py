@@ -103,8 +103,9 @@ class Hosts:
         """The host known at an address."""
         return self._by_address.get(address)
 
-    async def identify(self, address: Address, now: float) -> Host:
-        """The host behind a new connection from `address`: it is asked, for another may have got the address.
+    async def identify(self, address: Address, local: Address, now: float) -> Host:
+        """The host behind a new connection from `address` to ours, `local`: it is asked, for another may have got the
+        address.
 
         Never raises for a silent client: the host is then `down`. Raises Abort(VBUSY) when too many calls wait already.
         """
@@ -112,6 +113,7 @@ class Hosts:
         meeting = self._meetings.setdefault(address, _Meeting())
         if meeting.waiting >= WAITING_LIMIT:
             raise Abort(VolumeError.VBUSY)
+        self._channel.heard(address, local)
         meeting.waiting += 1
         try:
             async with meeting.lock:
@@ -124,6 +126,8 @@ class Hosts:
             meeting.waiting -= 1
             if not meeting.waiting:
                 del self._meetings[address]
+                if address not in self._by_address:  # refused: there is no room
+                    self._channel.close(address)
 
     def forget(self, host: Host) -> None:
         """Delete a host and its promises: its connections will be identified anew."""

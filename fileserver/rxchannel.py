@@ -1,8 +1,8 @@
 """The channel to cache managers over Rx.
 
-Calls leave through the socket that serves RXAFS, to the very address and port the client calls from: that is the one
-path known to pass its NAT or firewall, and FUSE clients have no fixed port. Security is null, as every cache manager
-expects.
+Calls leave through the socket of RXAFS that the client last called, to the very address and port it calls from: that
+is the one path known to pass its NAT or firewall, and FUSE clients have no fixed port. Security is null, as every cache
+manager expects.
 """
 
 from __future__ import annotations
@@ -35,12 +35,18 @@ CALLBACK_SERVICE = 1
 
 
 class RxChannel:
-    """CallbackChannel over an RxPort; `server_uuid` is this fileserver's."""
+    """CallbackChannel over the RxPorts that serve RXAFS; `server_uuid` is this fileserver's."""
 
-    def __init__(self, port: RxPort, server_uuid: UUID) -> None:
-        self._port = port
+    def __init__(self, ports: Sequence[RxPort], server_uuid: UUID) -> None:
+        self._ports = ports
         self._server_uuid = server_uuid
-        self._connections: dict[tuple[Address, int], Connection] = {}
+        self._routes: dict[Address, RxPort] = {}
+        self._connections: dict[Address, dict[tuple[RxPort, int], Connection]] = {}
+
+    def heard(self, address: Address, local: Address) -> None:
+        for port in self._ports:
+            if port.address == local:
+                self._routes[address] = port
 
     async def introduce(self, address: Address) -> Introduction:
         client = self._client(address, IDENTIFY_SECONDS)
@@ -79,18 +85,18 @@ class RxChannel:
             await client.ProbeUuid(uuid)
 
     def close(self, address: Address) -> None:
-        for seconds in (IDENTIFY_SECONDS, BREAK_SECONDS, PROBE_SECONDS):
-            connection = self._connections.pop((address, seconds), None)
-            if connection is not None:
-                connection.close()
+        self._routes.pop(address, None)
+        for connection in self._connections.pop(address, {}).values():
+            connection.close()
 
     def _client(self, address: Address, dead_seconds: int) -> RXAFSCB:
-        connection = self._connections.get((address, dead_seconds))
+        port = self._routes.get(address, self._ports[0])
+        connections = self._connections.setdefault(address, {})
+        connection = connections.get((port, dead_seconds))
         if connection is None:
-            connection = self._port.connect(
+            connection = connections[port, dead_seconds] = port.connect(
                 address, service_id=CALLBACK_SERVICE, dead_seconds=dead_seconds, hard_seconds=HARD_SECONDS
             )
-            self._connections[address, dead_seconds] = connection
         return RXAFSCB.client(connection)
 
 

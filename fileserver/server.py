@@ -1,6 +1,6 @@
 """A file server's shared state: what its RXAFS procedures work on, one object made at start.
 
-    channel = RxChannel(port, uuid)  # fileserver.rxchannel
+    channel = RxChannel(ports, uuid)  # fileserver.rxchannel
     server = FileServer(registry, channel, authority, names, time.time)
     rx_server.add(RXAFS, procedures(server), check_reach=True)
 

@@ -142,9 +142,7 @@ class FileserverService(Service):
         vlservers = [(f"{host}:{port}", self._vlserver((host, port))) for host, port in self.settings.vlservers]
         await Registration(vlservers, uuid, addresses, self._reactor).register()
         write_sysid(sysid, uuid, addresses)
-        self._serve(
-            FileServer(self.registry, RxChannel(self.ports[0], uuid), self._authority, BuiltinNames(), self._now)
-        )
+        self._serve(FileServer(self.registry, RxChannel(self.ports, uuid), self._authority, BuiltinNames(), self._now))
 
     def _vlserver(self, address: tuple[str, int]) -> VL:
         authentication = self.settings.authentication
@@ -158,7 +156,7 @@ class FileserverService(Service):
 
     def _serve(self, fileserver: FileServer) -> None:
         for port in self.ports:
-            Server(port).add(RXAFS, procedures(fileserver), security_indices=self._indices(port))
+            Server(port).add(RXAFS, procedures(fileserver), security_indices=self._indices(port), check_reach=True)
             log.info("serving RXAFS on {address[0]}:{address[1]}", address=port.address)
         volser = VolumeServer(
             self.registry, self.transactions, self._is_administrator, self.registry.surroundings.seconds
@@ -174,9 +172,13 @@ class FileserverService(Service):
         return self._authority.is_administrator(call.connection.identity, call.peer[0])
 
     def _repeat(self, act: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> None:
-        loop = LoopingCall(lambda: ensureDeferred(act()))
+        def failed(failure: Failure) -> None:
+            """A defect ends this turn, not the next ones."""
+            log.failure("{act} failed", failure, act=act)
+
+        loop = LoopingCall(lambda: ensureDeferred(act()).addErrback(failed))
         loop.clock = self._reactor
-        loop.start(seconds, now=False).addErrback(lambda failure: log.failure("{act} failed", failure, act=act))
+        loop.start(seconds, now=False)
         self._loops.append(loop)
 
     def _failed(self, failure: Failure, on_failure: Callable[[Failure], None]) -> None:

@@ -44,7 +44,7 @@ class ServerCall(Protocol):
     def connection(self) -> ServerConnection: ...
 
     @property
-    def peer(self) -> Address: ...
+    def local(self) -> Address: ...
 
 
 class Base(RXAFS):
@@ -141,7 +141,7 @@ def _served(
     async def served(self: B, /, *args: P.args, **kwargs: P.kwargs) -> R:
         server = self.server
         server.statistics.count(name)
-        self.user = await server.clients.admit(self.call.connection, active=active)
+        self.user = await server.clients.admit(self.call, active=active)
         try:
             return await method(self, *args, **kwargs)
         except Abort as abort:

@@ -16,7 +16,7 @@ from fileserver.interfaces import StoreError, VolumeHeader
 from fileserver.volser.transactions import Transactions
 from fileserver.volume.checkout import peek
 from fileserver.volume.fsa import ERROR_STATES, VolumeState
-from fileserver.volume.volume import ONE_DAY, Volume
+from fileserver.volume.volume import MAX_INT32, ONE_DAY, Volume
 from rx.errors import Abort
 
 log = Logger(namespace="fileserver.volser")
@@ -88,7 +88,7 @@ def _base(volume: Volume, header: VolumeHeader, now: int) -> volintInfo:
         maxquota=header.max_quota,
         size=header.disk_used,
         spare0=header.min_quota,
-        spare1=sum(header.week_use),
+        spare1=min(sum(header.week_use), MAX_INT32),
         spare2=header.update_counter,
     )
 

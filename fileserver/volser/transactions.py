@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from errno import EIO, ENOENT
 
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from afs.errors import VolserError
@@ -49,6 +50,8 @@ class Transaction:
     procedure: bytes = b""
     users: int = 0
     ended: bool = False
+    turn: DeferredLock = field(default_factory=DeferredLock)
+    """Had by the one call that works on the volume; others of the same transaction wait."""
     _checkout: Checkout | None = field(default=None)
 
     @property
@@ -139,8 +142,11 @@ class Transactions:
         transaction.procedure = procedure
         transaction.used = self._now()
         try:
-            with failures(procedure, transaction.volume_id):
-                yield transaction
+            async with transaction.turn:
+                if transaction.vflags & VTDeleted:
+                    raise Abort(ENOENT)
+                with failures(procedure, transaction.volume_id):
+                    yield transaction
         finally:
             transaction.used = self._now()
             await self._release(transaction)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from errno import EINVAL
 
 from twisted.internet.defer import DeferredSemaphore, TimeoutError, ensureDeferred, gatherResults  # noqa: A004
 from twisted.logger import Logger
@@ -99,14 +100,14 @@ class Registry:
     async def use(self, volume_id: int, *, reader: str = "client") -> AsyncIterator[Volume]:
         """The volume, attached, for as long as the context lasts. `reader` names who wants it, for the log.
 
-        Raises Abort VNOVOL, VOFFLINE, VBUSY, VMOVED, VSALVAGE (dafs.md section 2), VRESTARTING. A StoreError Damaged in
-        the context takes the volume out of service and becomes Abort VSALVAGE.
+        Raises Abort VNOVOL, VOFFLINE, VBUSY, VMOVED, VSALVAGE (dafs.md section 2), VRESTARTING; EINVAL for id 0. A
+        StoreError Damaged in the context takes the volume out of service and becomes Abort VSALVAGE.
         """
         if self._stopping:
             raise Abort(VolumeError.VRESTARTING)
         volume = self.find(volume_id)
         if volume is None:
-            raise Abort(VolumeError.VNOVOL)
+            raise Abort(VolumeError.VNOVOL if volume_id else EINVAL)
         if volume.state is not VolumeState.ATTACHED:
             await self._attach(volume)
         volume.enter()

@@ -31,6 +31,9 @@ UNIQUIFIER_START = 2
 
 MAX_UINT32 = 2**32 - 1
 
+MAX_INT32 = 2**31 - 1
+"""What the header's counts of blocks and uses end at."""
+
 ONE_DAY = 86400
 
 
@@ -202,7 +205,7 @@ class Volume(Automaton):
         """
         if blocks > 0:
             checked = blocks - spare
-            if self.partition.space().free < checked:
+            if self.partition.space().free < checked or self.header.disk_used + blocks > MAX_INT32:
                 raise Abort(VolumeError.VDISKFULL)
             if self.header.max_quota and self.header.disk_used + checked > self.header.max_quota:
                 raise Abort(VolumeError.VOVERQUOTA)
@@ -219,7 +222,7 @@ class Volume(Automaton):
         header = self.header
         if now - header.day_use_date > ONE_DAY:
             _roll_over(header, now)
-        header.day_use += 1
+        header.day_use = min(header.day_use + 1, MAX_INT32)
         header.access_date = now
         if wrote:
             header.update_date = now

@@ -9,18 +9,21 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from afs.errors import VolumeError
 from afs.types import AFSFid
 from fileserver.breaks import FORGET_SECONDS, IDLE_PROBE_SECONDS
+from fileserver.callbacks import Kind
 from fileserver.hosts import WAITING_LIMIT, Host, Hosts
 from rx.constants import RxCode
 from rx.errors import Abort
 from tests.fileserver.procedures.support import NOTHING, ROOT, VOLUME, Machine, World, key
 
 
-class Identification(World):
+class Known(World):
     def host(self, number: int, port: int = 7001) -> Host:
         found = self.server.hosts.at((f"10.0.0.{number}", port))
         assert found is not None
         return found
 
+
+class Identification(Known):
     def test_first_contact(self) -> None:
         """A client unknown so far is asked who it is and told that older promises are void, then served."""
         self.run_now(self.on(1).GetTime())
@@ -133,7 +136,7 @@ class Identification(World):
         self.run_now(self.on(2).FetchStatus(ROOT))
 
 
-class Messages(World):
+class Messages(Known):
     def setUp(self) -> None:
         super().setUp()
         self.fid = self.create(content=b"data")
@@ -264,7 +267,7 @@ class Messages(World):
         self.assertEqual(self.heard(), sorted(map(key, fids)))
 
     def test_a_whole_volume(self) -> None:
-        """One message for each holder, fid (volume, 0, 0); who misses it is told file by file when it calls."""
+        """One message for each holder, fid (volume, 0, 0); who misses it is told when it calls."""
         self.watch(self.fid, 2)
         self.watch(ROOT, 2)
         self.watch(self.fid, 3)
@@ -276,7 +279,34 @@ class Messages(World):
         self.assertEqual(self.machine(2).told, [])
         self.machine(3).up = True
         self.run_now(self.on(3).GetTime())
-        self.assertEqual(self.machine(3).told, [("break", key(self.fid))])
+        self.assertEqual(self.machine(3).told, [("break", (VOLUME, 0, 0))])
+
+    def test_promised_while_the_volume_is_broken(self) -> None:
+        """A call that was let in before gets a promise that counts: it is about the volume as it is now."""
+        self.watch(self.fid)
+        gate: Deferred[None] = Deferred()
+        self.machine(2).stuck = gate
+        self.server.breaks.break_volume(VOLUME)
+        self.server.breaks.promise(self.host(2), self.fid, Kind.NORMAL)
+        self.machine(2).stuck = None
+        gate.callback(None)
+        self.run_now(self.server.breaks.drain())
+        self.assertEqual(self.heard(), [(VOLUME, 0, 0)])
+        self.change()
+        self.assertEqual(self.heard(), [key(self.fid)])
+
+    def test_promised_while_it_was_deaf(self) -> None:
+        """What a call that was let in before was promised is void after the reset, and does not hide later ones."""
+        self.watch(self.fid)
+        self.machine(2).up = False
+        self.change()
+        self.refused(-1, self.on(2).GetTime())
+        self.server.breaks.promise(self.host(2), self.fid, Kind.NORMAL)
+        self.change()
+        self.machine(2).up = True
+        self.watch(self.fid)
+        self.change()
+        self.assertEqual(self.heard(), [key(self.fid)])
 
     def test_giving_up(self) -> None:
         """A promise given back is not broken."""

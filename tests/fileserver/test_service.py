@@ -10,6 +10,7 @@ from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import TestCase
 
 from afs.acl import parse_rights
+from afs.client import store_status
 from afs.errors import VolumeError
 from afs.rpc.vl import VLADDR_UUID, ListAddrByAttributes
 from afs.types import AFSFid
@@ -35,6 +36,22 @@ class Serving(TestCase):
         self.assertEqual(
             granted, {"system:administrators": parse_rights("all"), "system:anyuser": parse_rights("write")}
         )
+
+    async def test_two_addresses(self) -> None:
+        """What a client is told comes from the address that it called."""
+        cell = await start_cell(self, backend=self.backend)
+        volume = await cell.create_volume(b"vol", acl={"system:anyuser": "rlidwk"})
+        fileserver = cell.fileservers[0]
+        await fileserver.stop()
+        fileserver.more = [IPv4Address("127.0.0.77")]
+        await fileserver.start(cell.vlserver_address)
+        root = AFSFid(volume, 1, 1)
+        for address in ("127.0.0.77", str(fileserver.address)):
+            client, writer = cell.client(), cell.client()
+            await client.fs((address, fileserver.port)).FetchStatus(root)
+            told = client.breaks.expect(root)
+            await writer.fs((str(fileserver.address), fileserver.port)).MakeDir(root, address.encode(), store_status())
+            self.assertEqual((await told).server, (address, fileserver.port))
 
     async def test_it_is_all_there_after_a_restart(self) -> None:
         """What was stored before a clean stop is served after the next start, under the same UUID."""

@@ -38,7 +38,6 @@ class OwnClientTests(InteropTest):
         await deferToThread(StockCell, network, VOLUMES)
         fs = await self.everything(network)
         self.assertEqual(await self.refused(fs.StoreACL(AFSFid(1, 1, 1), b"")), RxgenCode.RXGEN_OPCODE)
-        self.assertEqual(await self.refused(fs.RemoveFile(AFSFid(0, 1, 1), b"x")), UnifiedError.UAEINVAL)
 
     async def test_our_servers(self) -> None:
         """Ours do the same, and know the newer StoreACL."""
@@ -132,6 +131,9 @@ class OwnClientTests(InteropTest):
         self.assertGreater(seconds, 1_600_000_000)
         root = AFSFid(await self.volume(client), 1, 1)
         self.assertEqual(await self.refused(fs.RemoveFile(root, b"dir")), UnifiedError.UAEISDIR)
+        for nowhere in (AFSFid(0, 1, 1), AFSFid(root.Volume, 0, 1)):
+            self.assertEqual(await self.refused(fs.RemoveFile(nowhere, b"x")), UnifiedError.UAEINVAL)
+            self.assertEqual(await self.refused(fs.FetchStatus(nowhere)), UnifiedError.UAEINVAL)
         self.assertEqual(len(await fs.GetStatistics64(16)), 16)
         vl = client.vl((address_of("fs1"), 7003))
         _, _, count, addresses = await vl.GetAddrsU(ListAddrByAttributes(Mask=2, index=1))

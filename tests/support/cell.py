@@ -66,6 +66,8 @@ class Fileserver:
         self, home: Path, address: IPv4Address, backend: str, authority: Authority, tap: Tap | None = None
     ) -> None:
         self.address = address
+        self.more: list[IPv4Address] = []
+        """Further addresses it serves on, from its next start."""
         self.disk = Disk()
         self.port = ANY_PORT
         self.volser_port = ANY_PORT
@@ -94,7 +96,7 @@ class Fileserver:
             state=self._home / "state",
             partitions=[self._open],
             vlservers=[vlserver],
-            addresses=[self.address],
+            addresses=[self.address, *self.more],
             port=self.port,
             volser_port=self.volser_port,
             tap=self._tap,

@@ -33,6 +33,7 @@ VOLUME, READONLY = 100, 101
 ROOT = AFSFid(VOLUME, 1, 1)
 NOTHING = AFSStoreStatus()
 NAMESPACE = UUID(int=7)
+LOCAL = ("10.0.1.1", 7000)
 
 USERS = {b"alice": 1, b"bob": 2, b"carol": 3, b"admin": 4}
 GROUPS = {
@@ -83,6 +84,7 @@ class Channel:
     def __init__(self) -> None:
         self.machines: dict[Address, Machine] = {}
         self.closed: list[Address] = []
+        self.routes: dict[Address, Address] = {}
 
     async def introduce(self, address: Address) -> Introduction:
         machine = await self._reach(address, "introduce")
@@ -101,7 +103,11 @@ class Channel:
         if machine.uuid != uuid:
             raise Abort(1)
 
+    def heard(self, address: Address, local: Address) -> None:
+        self.routes[address] = local
+
     def close(self, address: Address) -> None:
+        self.routes.pop(address, None)
         self.closed.append(address)
 
     async def _reach(self, address: Address, *what: Any) -> Machine:
@@ -125,7 +131,7 @@ class Connection:
 class Call:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.peer = connection.peer
+        self.local = LOCAL
         self.user_status = 0
 
 
