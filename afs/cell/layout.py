@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from afs.cells import Cell, ConfigurationError, DatabaseServer, read_configuration, write_configuration
+from afs.keys import KeyStore, random_key, write_key_file_ext
 
 CELL_NAME = "txafs.test"
 CACHE_BLOCKS = 100_000
@@ -54,9 +55,10 @@ class CellDirectory:
         return FileserverDirectory(self.home / f"fileserver-{index + 1}")
 
     def prepare(self, cell: str, databases: Sequence[IPv4Address], fileserver_count: int) -> None:
-        """Make what is not there and write both configurations, whose addresses may have changed.
+        """Make what is not there, the cell's key among it, and write both configurations, whose addresses may have
+        changed.
 
-        ConfigurationError when the directory belongs to a cell of another name; OSError.
+        ConfigurationError when the directory belongs to a cell of another name; KeyFileDamaged; OSError.
         """
         if (self.server_config / "ThisCell").exists():
             found = read_configuration(self.server_config).this_cell
@@ -74,17 +76,20 @@ class CellDirectory:
         )
         for config in (self.server_config, self.client_config):
             write_configuration(config, Cell(cell, servers, description="txafs"))
+        if not KeyStore(self.server_config).keys:
+            write_key_file_ext(self.server_config, [random_key()])
         cacheinfo = f"{self.mount_point}:{self.cache}:{CACHE_BLOCKS}\n"
         (self.client_config / "cacheinfo").write_text(cacheinfo, encoding="utf-8")
 
     def commands(self, fileserver: IPv4Address) -> list[str]:
         """Stock commands to try, each a line that runs as it stands."""
-        config = f"-noauth -config {self.client_config}"
+        anybody, key_holder = f"-noauth -config {self.client_config}", f"-localauth -config {self.server_config}"
         return [
-            f"vos listvldb {config}",
-            f"vos listvol {fileserver} {config}",
-            f"vos examine scratch {config}",
-            f"vos create {fileserver} a example {config}",
+            f"vos listvldb {anybody}",
+            f"vos listvol {fileserver} {anybody}",
+            f"vos examine scratch {key_holder}",
+            f"vos create {fileserver} a example {key_holder}",
+            f"vos remove -id example {key_holder} -encrypt",
             f"afsd.fuse -mountdir {self.mount_point} -confdir {self.client_config} -cachedir {self.cache}"
             f" -dynroot -fakestat -files {CACHE_FILES}",
             f"umount {self.mount_point}",

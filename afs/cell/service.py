@@ -18,10 +18,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.plugin import getPlugins
 
+from afs.authentication import Authentication
 from afs.cell.contents import VLSERVER_PORT, VOLSER_PORT, FirstVolumes
 from afs.cell.layout import CellDirectory
 from afs.cells import ConfigurationError
 from afs.client import FileClient
+from afs.keys import KeyFileDamaged, KeyStore
 from afs.logs import LoggedService
 from afs.session import FILESERVER_PORT
 from afs.taps import TapOption
@@ -70,7 +72,7 @@ class CellService(LoggedService):
         try:
             self._directory.prepare(self._cell, self._addresses, len(self._fileservers))
             self._refuse_taken_ports()
-        except (ConfigurationError, OSError) as problem:
+        except (ConfigurationError, KeyFileDamaged, OSError) as problem:
             _give_up(str(problem))
         for service in self._servers():
             service.setServiceParent(self)
@@ -83,7 +85,13 @@ class CellService(LoggedService):
         except CannotListenError as problem:
             _give_up(str(problem))
         vlservers = [(str(address), VLSERVER_PORT) for address in self._addresses]
-        self._client = FileClient(self._reactor, vlservers, address=str(self._addresses[0]), dead_seconds=PROBE_SECONDS)
+        self._client = FileClient(
+            self._reactor,
+            vlservers,
+            address=str(self._addresses[0]),
+            dead_seconds=PROBE_SECONDS,
+            security=Authentication(KeyStore(self._directory.server_config)).own,
+        )
         self._client.start()
         self._preparation = Deferred.fromCoroutine(self._prepare(self._client))
         self._preparation.addErrback(self._stop_with)

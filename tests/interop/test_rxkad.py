@@ -27,7 +27,7 @@ from tests.interop import kerberos
 from tests.interop.case import InteropTest
 from tests.interop.kerberos import Realm
 from tests.interop.namespaces import Network, Node, Result, wait_for
-from tests.interop.ours import START_SECONDS, start_plugin
+from tests.interop.ours import START_SECONDS, OurCell, start_plugin
 from tests.interop.stock import CELL, add_node, address_of, key_file_ext, start_database, start_fileserver
 from xdr import String
 
@@ -179,6 +179,18 @@ class StockVosTests(Case):
         (config(node) / "KeyFileExt").write_bytes(key_file_ext(key)[:30])
         (await holder.run("vos", "create", "fs1", "a", "kept", "-localauth")).check()
         self.assertIn("left as it was before", servers.vlserver.tail())
+
+
+class PrintedCommandsTests(Case):
+    """What `afs-cell` prints for people to try."""
+
+    async def test_run_as_they_stand(self) -> None:
+        """Every vos command works, in the order they are printed, those with the cell's key among them."""
+        cell = await deferToThread(OurCell, self.new_network())
+        commands = [line.split() for line in cell.output().splitlines() if line.startswith("vos ")]
+        for command in commands:
+            (await cell.node.run(*command)).check()
+        self.assertIn(["vos", "examine", "scratch", "-localauth", "-config", str(cell.config)], commands)
 
 
 class StockCellCase(Case):

@@ -13,12 +13,15 @@ import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from afs.authentication import Authentication
 from afs.client import FileClient
+from afs.keys import KeyStore
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 NOBODY = 65534
@@ -109,12 +112,26 @@ class CellTests(TestCase):
             f"server-config {home}/server client-config {home}/client",
         )
         self.assertIn(f"vos listvldb -noauth -config {home}/client", commands)
+        self.assertIn(f"vos examine scratch -localauth -config {home}/server", commands)
         self.assertTrue(any(re.match(r"afsd\.fuse .*-confdir .*-cachedir ", line) for line in commands))
         self.assertTrue((home / "client/cacheinfo").exists())
         self.assertIn("NO AUTHENTICATION", (home / "log").read_text())
         status, error = self.stop(process, signal.SIGTERM)
         self.assertIn(status, (0, -signal.SIGTERM))
         self.assertEqual(error, "")
+
+    async def test_key(self) -> None:
+        """The first start makes a key that nobody else can read and every later one keeps; its holder administers."""
+        path = self.home / "cell/server/KeyFileExt"
+        process = self._started()
+        content = path.read_bytes()
+        self.assertEqual((path.stat().st_mode & 0o777, len(content)), (0o600, 56))
+        self.stop(process, signal.SIGTERM)
+        self._started()
+        self.assertEqual(path.read_bytes(), content)
+        client = self._client(security=Authentication(KeyStore(path.parent)).own)
+        self.addCleanup(lambda: Deferred.fromCoroutine(client.stop()))
+        self.assertGreater(await client.vl((self.address, 7003)).GetNewVolumeId(1), 0)
 
     async def test_found_again(self) -> None:
         """After SIGINT and a new start the volumes, mount points and files are where they were."""
@@ -173,8 +190,8 @@ class CellTests(TestCase):
         self.ready(process)
         return process
 
-    def _client(self) -> FileClient:
-        client = FileClient(reactor, [(self.address, 7003)], address=self.address)
+    def _client(self, **options: Any) -> FileClient:
+        client = FileClient(reactor, [(self.address, 7003)], address=self.address, **options)
         client.start()
         return client
 
