@@ -19,6 +19,7 @@ from afs.authentication import ALLOW_DES_OPTION, LEVEL_OPTION, Authentication
 from afs.cells import ConfigurationError, chosen_addresses, default_address, read_configuration
 from afs.logs import OPTION as LOG_LEVEL
 from afs.logs import logged
+from afs.memory import collect_rarely
 from afs.names import parse_partition, partition_name
 from afs.taps import TappedOptions, open_taps
 from afs.users import Authority, LocalRealms, UserList
@@ -97,6 +98,7 @@ def makeService(options: Options) -> IService:
 
     any_reactor: Any = reactor
     run_steadily(any_reactor)
+    collect_rarely(any_reactor)
     config: Path = options["config"]
     try:
         users = UserList.read(config)

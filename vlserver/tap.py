@@ -16,6 +16,7 @@ from twisted.python.usage import UsageError
 from afs.authentication import ALLOW_DES_OPTION, LEVEL_OPTION, Authentication
 from afs.cells import ConfigurationError, chosen_addresses, default_address
 from afs.logs import LEVELS, LoggedService, level_named
+from afs.memory import collect_rarely
 from afs.taps import TappedOptions, open_taps
 from afs.users import Authority, LocalRealms, UserList
 from rx.clock import run_steadily
@@ -92,6 +93,7 @@ def makeService(options: Options) -> IService:
 
     any_reactor: Any = reactor
     run_steadily(any_reactor)
+    collect_rarely(any_reactor)
     try:
         config = Path(options["config"])
         users = UserList.read(config)

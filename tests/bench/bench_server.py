@@ -23,7 +23,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from afs.client import FileClient
+from afs.memory import collect_rarely
 from afs.types import AFSFid
+from rx.clock import run_steadily
 from rx.limits import Limits
 from rx.transport import RxPort
 from tests.support.cell import Cell
@@ -67,6 +69,8 @@ async def prepare(cell: Cell) -> AFSFid:
 def serve(profile: str | None) -> None:
     """Run the cell until it is terminated."""
     reactor: Any = default_reactor
+    run_steadily(reactor)
+    collect_rarely(reactor)
     with tempfile.TemporaryDirectory(prefix="txafs-bench-", dir="/dev/shm") as home:
         cell = Cell(Path(home), "namei-user", noauth=True)
 
