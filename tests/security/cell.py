@@ -1,0 +1,63 @@
+"""A cell whose administrators are at one address, and callers from elsewhere."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import TestCase
+
+from afs.client import FileClient, store_status
+from afs.rpc.fs import RXAFS
+from afs.rpc.vl import VL
+from afs.rpc.volser import AFSVol
+from afs.types import AFSFid
+from afs.users import Authority, UserList
+from rx.security.interfaces import Identity
+from rx.taps import Tap
+from tests.support.cell import Cell, start_cell
+
+HOME = "127.0.0.1"
+"""Where administrators call from, the servers among themselves included."""
+
+FOREIGN = "127.0.0.66"
+"""Where everybody is anonymous."""
+
+SECRET = b"nobody else's business"
+
+
+class AtHome(Authority):
+    """Says that callers from HOME are administrators, and refuses all others as ever."""
+
+    def __init__(self) -> None:
+        super().__init__(UserList())
+
+    def is_administrator(self, identity: Identity, host: str) -> bool:
+        return host == HOME or super().is_administrator(identity, host)
+
+
+class SecurityTest(TestCase):
+    """A cell with one volume, `private`, of administrators only: a file in its root directory, and a directory."""
+
+    tap: Tap | None = None
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        self.cell: Cell = await start_cell(self, authority=AtHome(), tap=self.tap)
+        self.volume = await self.cell.create_volume(b"private", acl={})
+        self.root = AFSFid(self.volume, 1, 1)
+        self.fs = self.files(self.cell.tool)
+        self.file, *_ = await self.fs.CreateFile(self.root, b"file", store_status(mode=0o644))
+        self.directory, *_ = await self.fs.MakeDir(self.root, b"directory", store_status(mode=0o755))
+        await self.cell.tool.store(self.file, SECRET, 0, len(SECRET))
+        self.stranger = self.cell.client(address=FOREIGN)
+
+    def files(self, client: FileClient) -> RXAFS:
+        """The file server, as a client calls it."""
+        server = self.cell.fileservers[0]
+        return client.fs((str(server.address), server.port))
+
+    def volumes(self, client: FileClient) -> AFSVol:
+        """The volume server, as a client calls it."""
+        server = self.cell.fileservers[0]
+        return client.volser((str(server.address), server.volser_port))
+
+    def locations(self, client: FileClient) -> VL:
+        """The location server, as a client calls it."""
+        return client.vl(self.cell.vlserver_address)
