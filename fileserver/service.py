@@ -36,6 +36,7 @@ from fileserver.volser.procedures import VolumeServer
 from fileserver.volser.transactions import SWEEP_SECONDS, Transactions
 from fileserver.volume.interfaces import Surroundings
 from fileserver.volume.registry import Registry
+from rx.limits import Limits
 from rx.server import Server, ServerCall
 from rx.taps import Tap
 from rx.transport import RxPort
@@ -52,6 +53,9 @@ LINGER_SECONDS = 0.2
 """And replies this long to be acknowledged: a client that has gone acknowledges nothing."""
 
 SYSID_NAME = "sysid"
+
+LIMITS = Limits(abort_threshold=10)
+"""A client that repeats what was refused is slowed after ten equal answers, as stock's (viced.c -abortthreshold)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,10 @@ class FileserverService(Service):
         self.settings = settings
         self.registry = Registry(Surroundings(now, clock=reactor))
         self.transactions = Transactions(self.registry, self.registry.surroundings.seconds)
-        self.ports = [RxPort(reactor, str(address), settings.port, tap=settings.tap) for address in settings.addresses]
+        self.ports = [
+            RxPort(reactor, str(address), settings.port, limits=LIMITS, tap=settings.tap)
+            for address in settings.addresses
+        ]
         self.volser_ports = [
             RxPort(reactor, str(address), settings.volser_port, tap=settings.tap) for address in settings.addresses
         ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rx.constants import CHANNEL_MASK, HEADER_SIZE, AckReason, CallMode, CallState, Flag, PacketType, RxCode
 from rx.errors import Abort, CallLost, ProtocolViolation, RxError
 from rx.events import CallArrived, CallCompleted, DataArrived, Writable
-from rx.packet import ACK_ACKS, abort_body, unpack_ack
+from rx.packet import ACK_ACKS, unpack_ack
 from rx.receiver import VIOLATION, Receiver
 from rx.rtt import MAXIMUM_SECONDS
 from rx.sender import Sender
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from rx.connection import Connection
 
 _ACK = int(PacketType.ACK)
-_ABORT = int(PacketType.ABORT)
 _ACK_FLAGS = int(Flag.SLOW_START_OK)
 _PING_FLAGS = int(Flag.SLOW_START_OK | Flag.REQUEST_ACK)
 _REQUEST_ACK = int(Flag.REQUEST_ACK)
@@ -334,7 +333,8 @@ class Call:
         """Send what is to be sent: data, then an acknowledgement that the data did not make superfluous."""
         self._unflushed = False
         if self._abort_code is not None:
-            self._send_abort()
+            self.connection.send_abort(self.wire_cid, self.number, self._abort_code, now, self.user_status)
+            self._abort_code = None
             return
         if self.error is not None:
             return
@@ -389,11 +389,6 @@ class Call:
         everything = self.state == CallState.DALLY
         body = self.receiver.ack_body(reason, serial, connection.output.ack_trailer(), everything)
         connection.wire.send(self.wire_cid, self.number, _ACK, body, flags, self.user_status)
-
-    def _send_abort(self) -> None:
-        assert self._abort_code is not None
-        self.connection.wire.send(self.wire_cid, self.number, _ABORT, abort_body(self._abort_code), 0, self.user_status)
-        self._abort_code = None
 
     # Timers.
 
@@ -501,7 +496,6 @@ class Call:
             return
         self._complete(error)
         self._abort_code = error.code
-        self.connection.note_abort(self, error.code)
         self._want_flush()
 
     def _complete(self, error: RxError | None) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
+from rx.aborts import Aborts
 from rx.call import Call
 from rx.constants import (
     CHANNEL_MASK,
@@ -22,7 +23,7 @@ from rx.constants import (
 from rx.errors import Abort, CallLost, RxError
 from rx.handshake import Handshake
 from rx.output import Output
-from rx.packet import Fields, abort_body, abort_code, split_jumbo, unpack_trailer
+from rx.packet import Fields, abort_code, split_jumbo, unpack_trailer
 from rx.peer import Address
 from rx.quota import Quota
 from rx.security.interfaces import Identity, ISecurity
@@ -58,6 +59,7 @@ class Connection:
         "is_client",
         "last_used",
         "life_seconds",
+        "nat_keepalive",
         "numbers",
         "output",
         "peer_trailer",
@@ -98,8 +100,9 @@ class Connection:
         self.error: RxError | None = None
         self.wake_at = inf
         self.last_used = now
+        self.nat_keepalive = False
         self._calls: list[Call | None] = [None] * CHANNELS
-        self._aborts: list[int | None] = [None] * CHANNELS
+        self._aborts: Aborts | None = None  # made for the first abort
         self._busy_until = [-inf] * CHANNELS
         self._quota = quota
         self._handshake = Handshake(output, wire)
@@ -154,7 +157,6 @@ class Connection:
         call = Call(self, channel, self.numbers[channel], now)
         call.state = CallState.ACTIVE
         self._calls[channel] = call
-        self._aborts[channel] = None
         self.last_used = now
         return call
 
@@ -173,7 +175,7 @@ class Connection:
         self.wire.peer.bytes_received += len(datagram)
         if self.error is not None:
             if fields[5] != _ABORT and not self.is_client:
-                self._send_connection_abort(self.error.code)
+                self.send_abort(self.cid, 0, self.error.code, now)
             return
         table = _FOR_CALL if fields[2] else _FOR_CONNECTION
         receive = table.get(fields[5])
@@ -192,7 +194,7 @@ class Connection:
             if call is None:
                 return
         if call.error is not None:
-            self._repeat_abort(cid, number)
+            self._repeat_abort(cid, number, now)
             return
         if self.is_client:
             call.receive_answer(now)
@@ -211,7 +213,7 @@ class Connection:
                 try:
                     body = self.security.open(cid & CHANNEL_MASK, number, seq, packet_spare, body, unix)
                 except Abort as refusal:
-                    self.fail(refusal)
+                    self.fail(refusal, now)
                     return
             call.receive_data(seq, serial, packet_flags, body, now)
             if call.error is not None:
@@ -225,7 +227,7 @@ class Connection:
         if self.is_client or number < self.numbers[channel]:
             return None
         if number == self.numbers[channel]:
-            self._repeat_abort(cid, number)
+            self._repeat_abort(cid, number, now)
             return None
         if seq > self.output.limits.window:
             return None  # the middle of a call that began before we were here
@@ -240,21 +242,20 @@ class Connection:
             self.wire.send(cid, number, _BUSY)
             return None
         self.numbers[channel] = number
-        self._aborts[channel] = None
         call = Call(self, channel, number, now)
         self._calls[channel] = call
         return call
 
-    def _repeat_abort(self, cid: int, number: int) -> None:
-        """The peer goes on with a call that we aborted: our abort was lost."""
-        code = self._aborts[cid & CHANNEL_MASK]
-        if code is not None and number == self.numbers[cid & CHANNEL_MASK]:
-            self.wire.send(cid, number, _ABORT, abort_body(code))
+    def _repeat_abort(self, cid: int, number: int, now: float) -> None:
+        """The peer goes on with a call that we may have aborted."""
+        if self._aborts is not None:
+            self._aborts.repeat(cid, number, now)
+            self.arm(self._aborts.deadline)
 
     def _receive_ack(self, fields: Fields, datagram: bytes, now: float) -> None:
         call = self._current(fields[1], fields[2])
         if call is None or call.error is not None:
-            self._repeat_abort(fields[1], fields[2])
+            self._repeat_abort(fields[1], fields[2], now)
             return
         if not call.receive_ack(fields[4], fields[6], fields[7], datagram, now):
             self.output.statistics.spurious_read += 1
@@ -291,7 +292,7 @@ class Connection:
             numbers = (self.numbers[0], self.numbers[1], self.numbers[2], self.numbers[3])
             response = self.security.respond(datagram[HEADER_SIZE:], numbers)
         except Abort as refusal:
-            self.fail(refusal)
+            self.fail(refusal, now)
             return
         self.wire.send(self.cid, 0, int(PacketType.RESPONSE), response)
 
@@ -301,7 +302,7 @@ class Connection:
         try:
             numbers = self.security.check_response(datagram[HEADER_SIZE:], now + self.output.unix_offset)
         except Abort as refusal:
-            self.fail(refusal)
+            self.fail(refusal, now)
             return
         self.prove(numbers)
         for kept, packet in self._handshake.end():
@@ -336,23 +337,28 @@ class Connection:
         if len(words) >= 3:
             self.peer_window = min(max(words[2], 1), self.output.limits.window, MAX_ACKS)
 
-    def note_abort(self, call: Call, code: int) -> None:
-        """Remember what we aborted a call with, should the abort get lost."""
-        self._aborts[call.channel] = code
+    def send_abort(self, cid: int, number: int, code: int, now: float, user_status: int = 0) -> None:
+        """Abort a call, or with `number` 0 the connection, and remember it, should the abort get lost."""
+        if self._aborts is None:
+            self._aborts = Aborts(self.wire, 0 if self.is_client else self.output.limits.abort_threshold)
+        self._aborts.send(cid, number, code, now, user_status)
+        self.arm(self._aborts.deadline)
 
     def release(self, call: Call) -> None:
         """A call has ended. A client's stays on its channel to acknowledge what the server repeats."""
         if self.is_client:
             return
         self._quota.give_back(self.peer[0])
+        if self._aborts is not None and call.error is None:
+            self._aborts.forgive(call.channel)
         if self._calls[call.channel] is call:
             self._calls[call.channel] = None
 
     # Its end, and time.
 
-    def fail(self, error: RxError) -> None:
+    def fail(self, error: RxError, now: float) -> None:
         """Nothing can be right on this connection any more: tell the peer, end every call."""
-        self._send_connection_abort(error.code)
+        self.send_abort(self.cid, 0, error.code, now)
         self._die(error)
 
     def _die(self, error: RxError) -> None:
@@ -363,9 +369,6 @@ class Connection:
             if call is not None:
                 call.fail(error)
 
-    def _send_connection_abort(self, code: int) -> None:
-        self.wire.send(self.cid, 0, _ABORT, abort_body(code))
-
     def wake(self, now: float) -> float:
         """Run the timers of the calls and of the handshake; return the next deadline."""
         following = inf
@@ -373,6 +376,8 @@ class Connection:
             if call is not None:
                 following = min(following, call.expire(now))
         following = min(following, self._handshake.wake(now))
+        if self._aborts is not None:
+            following = min(following, self._aborts.wake(now))
         if following == inf and not self.is_client:
             following = self.last_used + self.output.limits.connection_idle_seconds
             if following <= now or self._handshake.waiting:

@@ -17,6 +17,7 @@ from rx.constants import CHANNEL_MASK, EPOCH_ANY_ADDRESS, HEADER_SIZE, Flag, Pac
 from rx.debug import DEFAULT_VERSION, DebugAnswers, answer_version
 from rx.errors import Abort
 from rx.events import Event
+from rx.keepalive import NatKeepalive
 from rx.limits import EVICTION_SCAN, STRAY_ANSWERS, Limits
 from rx.output import Datagrams, Output, runs
 from rx.packet import Fields, abort_body, pack_header, unpack_header
@@ -70,6 +71,7 @@ class Endpoint:
         self._epoch = (random.getrandbits(32) | EPOCH_ANY_ADDRESS) & ~EPOCH_CLEARED_BIT
         self._next_cid = random.getrandbits(32) & CID_MASK
         self._nonces = Nonces(random)
+        self._nat_keepalive = NatKeepalive(self._output.deadlines, self._output.outbox)
         self._now = 0.0
 
     # Both ends.
@@ -104,8 +106,12 @@ class Endpoint:
         dead_seconds: float = DEAD_SECONDS,
         idle_seconds: float | None = None,
         hard_seconds: float | None = None,
+        nat_keepalive: bool = False,
     ) -> Connection:
-        """A client connection. Nothing is sent before its first call. `security` None is rxnull."""
+        """A client connection. Nothing is sent before its first call. `security` None is rxnull.
+
+        `nat_keepalive`: while it exists, keep the way back open through address translators.
+        """
         security = Null() if security is None else security
         cid = self._next_cid
         while self._epoch << 32 | cid in self._clients:
@@ -117,6 +123,9 @@ class Endpoint:
         security.bind(Binding(self._epoch, cid, security.index))
         connection = self._make(address, self._epoch, cid, service_id, security, patience, is_client=True)
         self._clients[self._epoch << 32 | cid] = connection
+        if nat_keepalive:
+            connection.nat_keepalive = True
+            self._nat_keepalive.hold(address, self._now)
         return connection
 
     def close(self, connection: Connection) -> None:
@@ -151,6 +160,8 @@ class Endpoint:
         self._output.deadlines.forget(connection)
         connection.forget()
         peer = connection.wire.peer
+        if connection.nat_keepalive:
+            self._nat_keepalive.release(peer.address)
         if not connection.is_client:
             self._connection_quota.give_back(peer.address[0])
         peer.connections -= 1

@@ -58,6 +58,11 @@ class Limits:
     same.
     """
 
+    abort_threshold: int = 0
+    """Equal aborts in a row, on a channel or of a connection, that leave at once; further ones wait. 0: no limit, as
+    stock servers have it, but for the fileserver (10).
+    """
+
     segments: int = 64
     """Datagrams in one run: UDP_MAX_SEGMENTS of Linux before 6.9."""
 

@@ -54,6 +54,13 @@ REACH_PING_SECONDS = 2.0
 REACH_VALID_SECONDS = 60.0
 """How long a peer that answered a ping counts as reachable (RX_CHECKREACHTTL)."""
 
+ABORT_DELAY_SECONDS = 3.0
+"""How long the next of too many equal aborts waits (rxi_callAbortDelay, rxi_connAbortDelay)."""
+
+NAT_KEEPALIVE_SECONDS = 20.0
+"""What the cache manager uses (afs_conn.c): translators forget a silent flow of UDP after 30 s (RFC 4787 4.3 at worst).
+"""
+
 CHALLENGE_SECONDS = 2.0
 """A challenge is repeated after this long without response (rxi_ChallengeEvent)."""
 

@@ -263,11 +263,19 @@ class RxPort:
         dead_seconds: float = DEAD_SECONDS,
         idle_seconds: float | None = None,
         hard_seconds: float | None = None,
+        nat_keepalive: bool = False,
     ) -> Connection:
-        """A client connection; what bounds its calls is told in `rx.client.Connection`. `security` None is rxnull."""
+        """A client connection; what bounds its calls is told in `rx.client.Connection`. `security` None is rxnull.
+
+        `nat_keepalive`: send the peer a packet now and then, so that translators between let it call us.
+        """
         from rx.client import Connection
 
-        engine = self.endpoint.connect(peer, service_id, security, dead_seconds, idle_seconds)
+        engine = self.endpoint.connect(
+            peer, service_id, security, dead_seconds, idle_seconds, nat_keepalive=nat_keepalive
+        )
+        if nat_keepalive:
+            self.flush_soon()
         return Connection(self, engine, hard_seconds)
 
     def accept(self, service_id: int, acceptor: Callable[[CallConversation], None]) -> None:

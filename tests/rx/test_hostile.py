@@ -77,7 +77,8 @@ class GarbageTests(DirectCase):
         call.abort(5)
         self.sent()
         self.assertEqual(self.give(craft(PacketType.ABORT, abort_body(1))), [])
-        call.connection.fail(call.error or AssertionError())  # type: ignore[arg-type]
+        assert call.error is not None
+        call.connection.fail(call.error, self.now)
         self.sent()
         self.assertEqual(self.give(craft(PacketType.ABORT, abort_body(1))), [])
         self.assertEqual(self.types(self.give(data(b"x", number=9))), ["ABORT"])
