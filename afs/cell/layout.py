@@ -81,15 +81,18 @@ class CellDirectory:
         cacheinfo = f"{self.mount_point}:{self.cache}:{CACHE_BLOCKS}\n"
         (self.client_config / "cacheinfo").write_text(cacheinfo, encoding="utf-8")
 
-    def commands(self, fileserver: IPv4Address) -> list[str]:
-        """Stock commands to try, each a line that runs as it stands."""
-        anybody, key_holder = f"-noauth -config {self.client_config}", f"-localauth -config {self.server_config}"
+    def commands(self, fileserver: IPv4Address, noauth: bool) -> list[str]:
+        """Stock commands to try, each a line that runs as it stands; those of administrators need the key, or the
+        cell to be one that takes them from anybody here (`noauth`).
+        """
+        anybody = f"-noauth -config {self.client_config}"
+        administrator = anybody if noauth else f"-localauth -config {self.server_config}"
         return [
             f"vos listvldb {anybody}",
             f"vos listvol {fileserver} {anybody}",
-            f"vos examine scratch {key_holder}",
-            f"vos create {fileserver} a example {key_holder}",
-            f"vos remove -id example {key_holder} -encrypt",
+            f"vos examine scratch {administrator}",
+            f"vos create {fileserver} a example {administrator}",
+            f"vos remove -id example {administrator}",
             f"afsd.fuse -mountdir {self.mount_point} -confdir {self.client_config} -cachedir {self.cache}"
             f" -dynroot -fakestat -files {CACHE_FILES}",
             f"umount {self.mount_point}",

@@ -50,7 +50,9 @@ class CellService(LoggedService):
         cell: str,
         addresses: Sequence[IPv4Address],
         fileservers: Sequence[IPv4Address],
+        noauth: bool = False,
         noauth_from: Sequence[IPv4Network] = (),
+        rxkad: Sequence[str] = (),
         taps: Sequence[TapOption] = (),
         log_level: str = "info",
         log_path: Path | None = None,
@@ -61,7 +63,8 @@ class CellService(LoggedService):
         self._cell = cell
         self._addresses = addresses
         self._fileservers = fileservers
-        self._common = ["--noauth", "--config", str(directory.server_config)]
+        self._noauth = noauth
+        self._common = [*(["--noauth"] if noauth else []), "--config", str(directory.server_config), *rxkad]
         self._common += [word for network in noauth_from for word in ("--noauth-from", str(network))]
         self._common += [word for tap in taps for word in ("--tap", str(tap))]
         self._client: FileClient | None = None
@@ -164,7 +167,7 @@ class CellService(LoggedService):
         configurations = f"server-config {self._directory.server_config} client-config {self._directory.client_config}"
         ready = f"cell {self._cell} ready: {vlservers} {fileservers} {configurations}"
         log.info("{ready}", ready=ready)
-        _say(sys.__stdout__, "\n".join([ready, *self._directory.commands(self._fileservers[0])]))
+        _say(sys.__stdout__, "\n".join([ready, *self._directory.commands(self._fileservers[0], self._noauth)]))
 
     def _stop_with(self, failure: Any) -> None:
         """The cell cannot be made ready: say why, stop everything, and leave exit status 1 behind."""

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.application.service import IService
 from twisted.python.usage import UsageError
 
+from afs.authentication import ALLOW_DES_OPTION, LEVEL_OPTION
 from afs.cell.layout import CELL_NAME, CellDirectory
 from afs.cell.service import CellService
 from afs.cells import default_address
@@ -22,17 +23,20 @@ class Options(TappedOptions):
     synopsis = "[options]"
     longdesc = (
         "Runs a cell in DIR: a vlserver and one or more fileservers, with volumes root.afs, root.cell and scratch made "
-        "at the first start and found again later. Prints one line when every service answers, then stock commands to "
-        "try. There is no rxkad yet, so --noauth is always in force: every caller from this machine's own addresses is "
-        "an administrator."
+        "and a random key at the first start, all found again later. Prints one line when every service answers, then "
+        "stock commands to try: who can read the key administers the cell with vos -localauth."
     )
     optParameters = [
         ["directory", "d", Path(".cell"), "Everything the cell keeps: configuration, database, volumes, log.", Path],
         ["cell", "c", CELL_NAME, "The cell's name; a directory keeps the name it was made with."],
         ["config", None, None, "The servers' configuration directory.  [default: DIR/server]", Path],
+        LEVEL_OPTION,
         LOG_LEVEL,
     ]
-    optFlags = [["noauth", None, "Already so: see below."]]
+    optFlags = [
+        ["noauth", None, "Callers from this machine's own addresses are administrators, with or without the key."],
+        ALLOW_DES_OPTION,
+    ]
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,14 +52,16 @@ class Options(TappedOptions):
         self["fileserver"].append(_address(address))
 
     def opt_noauth_from(self, network: str) -> None:
-        """Callers from this network are administrators too (repeatable)."""
+        """With --noauth, callers from this network are administrators too (repeatable)."""
         try:
             self["noauth-from"].append(IPv4Network(network, strict=False))
         except ValueError:
             raise UsageError(f"--noauth-from: not a network: {network}") from None
 
     def postOptions(self) -> None:
-        """Settle the defaults."""
+        """Settle the defaults, and refuse what means nothing."""
+        if self["noauth-from"] and not self["noauth"]:
+            raise UsageError("--noauth-from means nothing without --noauth")
         self["address"] = self["address"] or [default_address()]
         self["fileserver"] = self["fileserver"] or self["address"][:1]
         for name in ("address", "fileserver"):
@@ -74,13 +80,19 @@ def makeService(options: Options) -> IService:
         cell=options["cell"],
         addresses=options["address"],
         fileservers=options["fileserver"],
+        noauth=bool(options["noauth"]),
         noauth_from=options["noauth-from"],
+        rxkad=_rxkad_options(options),
         taps=options["tap"],
         log_level=options["log-level"],
         log_path=Path(logfile).absolute() if logfile else None,
     )
     result: IService = service
     return result
+
+
+def _rxkad_options(options: Options) -> list[str]:
+    return [*(["--allow-des"] if options["allow-des"] else []), "--rxkad-level", options["rxkad-level"]]
 
 
 def _address(text: str) -> IPv4Address:

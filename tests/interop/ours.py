@@ -24,9 +24,12 @@ def start_plugin(node: Node, plugin: str, *options: str, log: str | None = None)
 
 @dataclass
 class OurCell:
-    """`afs-cell` on node fs1, as a user would run it; its directory is in the node's home."""
+    """`afs-cell` on node fs1, as a user would run it; its directory is in the node's home. By default everybody on that
+    node administers it.
+    """
 
     network: Network
+    options: Sequence[str] = ("--noauth",)
 
     def __post_init__(self) -> None:
         self.node = add_node(self.network, "fs1")
@@ -36,7 +39,8 @@ class OurCell:
 
     def start(self) -> None:
         """Start it and wait for the line that says it is ready."""
-        self.daemon = start_plugin(self.node, "afs-cell", "--directory", str(self.directory), "--cell", CELL)
+        options = ["--directory", str(self.directory), "--cell", CELL, *self.options]
+        self.daemon = start_plugin(self.node, "afs-cell", *options)
         before = self.daemon.log.stat().st_size
         wait_for("afs-cell to be ready", lambda: self._ready(before), START_SECONDS)
 

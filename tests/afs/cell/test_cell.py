@@ -21,7 +21,9 @@ from twisted.trial.unittest import TestCase
 
 from afs.authentication import Authentication
 from afs.client import FileClient
+from afs.errors import VLError
 from afs.keys import KeyStore
+from rx.errors import Abort
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 NOBODY = 65534
@@ -115,10 +117,21 @@ class CellTests(TestCase):
         self.assertIn(f"vos examine scratch -localauth -config {home}/server", commands)
         self.assertTrue(any(re.match(r"afsd\.fuse .*-confdir .*-cachedir ", line) for line in commands))
         self.assertTrue((home / "client/cacheinfo").exists())
-        self.assertIn("NO AUTHENTICATION", (home / "log").read_text())
+        self.assertNotIn("NO AUTHENTICATION", (home / "log").read_text())
         status, error = self.stop(process, signal.SIGTERM)
         self.assertIn(status, (0, -signal.SIGTERM))
         self.assertEqual(error, "")
+
+    def test_noauth(self) -> None:
+        """With --noauth no command needs the key, and the log is loud; --noauth-from alone is refused."""
+        process = self.start("--noauth", "--noauth-from", "192.0.2.0/24")
+        commands = self.ready(process)
+        self.assertFalse(any("-localauth" in command for command in commands))
+        self.assertIn("NO AUTHENTICATION", (self.home / "cell/log").read_text())
+        self.stop(process, signal.SIGTERM)
+        process = self.start("--noauth-from", "192.0.2.0/24")
+        out, _ = process.communicate(timeout=READY_SECONDS)
+        self.assertEqual((process.returncode, "--noauth-from means nothing" in out), (1, True))
 
     async def test_key(self) -> None:
         """The first start makes a key that nobody else can read and every later one keeps; its holder administers."""
@@ -130,8 +143,16 @@ class CellTests(TestCase):
         self._started()
         self.assertEqual(path.read_bytes(), content)
         client = self._client(security=Authentication(KeyStore(path.parent)).own)
-        self.addCleanup(lambda: Deferred.fromCoroutine(client.stop()))
         self.assertGreater(await client.vl((self.address, 7003)).GetNewVolumeId(1), 0)
+        await client.stop()
+        client = self._client()
+        self.addCleanup(lambda: Deferred.fromCoroutine(client.stop()))
+        try:
+            await client.vl((self.address, 7003)).GetNewVolumeId(1)
+        except Abort as refusal:
+            self.assertEqual(refusal.code, VLError.VL_PERM)
+        else:
+            self.fail("somebody without the key was taken for an administrator")
 
     async def test_found_again(self) -> None:
         """After SIGINT and a new start the volumes, mount points and files are where they were."""
