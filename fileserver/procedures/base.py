@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -72,13 +72,11 @@ class Base(RXAFS):
         """
         parent = 0
         for _ in range(RETRIES):
-            async with AsyncExitStack() as stack:
-                if parent:
-                    await stack.enter_async_context(volume.kept(parent))
-                if exclusive:
-                    (vn,) = await stack.enter_async_context(volume.exclusive(fid))
-                else:
-                    vn = await stack.enter_async_context(volume.shared(fid))
+            async with (
+                volume.kept(parent) if parent else nullcontext(),
+                volume.exclusive(fid) if exclusive else volume.shared(fid) as locked,
+            ):
+                vn = locked if isinstance(locked, Vn) else locked[0]
                 target = self.target(volume, vn)
                 if target is not None:
                     yield target

@@ -286,7 +286,10 @@ async def _receive(vn: Vn, pos: int, length: int, data: Source) -> None:
             if writing is not None:
                 previous, writing = writing, None
                 await previous
-            writing = ensureDeferred(vn.write(pos, piece))
+            if pos + len(piece) == end:  # nothing comes meanwhile
+                await vn.write(pos, piece)
+            else:
+                writing = ensureDeferred(vn.write(pos, piece))
             pos += len(piece)
     finally:
         if writing is not None:
