@@ -153,9 +153,14 @@ async def bulk(child: Child, only_create: bool) -> None:
             fid = await client._create(root, b"f%d" % number, 0o644)
             await client.store(fid, b"x" * 1024, 0, 1024)
 
+    async def store_small() -> None:
+        for _ in range(FILES):
+            await client.store(file, b"x" * 1024, 0, 1024)
+
     works: tuple[tuple[str, Callable[[], Any], int, str], ...] = (
         ("StoreData 1 MiB", store, BULK >> 20, "MiB"),
         ("FetchData 1 MiB", fetch, BULK >> 20, "MiB"),
+        ("StoreData 1 KiB", store_small, FILES, "call"),
         ("CreateFile and StoreData 1 KiB", create, FILES, "file"),
     )
     for name, work, count, unit in works[2 if only_create else 0 :]:
