@@ -1,0 +1,160 @@
+"""rxkad under the engine: whole calls, both ways, over networks good and bad; and what refused clients cost."""
+
+from __future__ import annotations
+
+from random import Random
+from time import perf_counter
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from rx.call import Call
+from rx.connection import Connection
+from rx.constants import NATURAL_MTU, PacketType, RxkadCode
+from rx.errors import Abort
+from rx.peer import Address
+from rx.security.interfaces import Identity
+from rx.security.kerberos.ticket import Ticket
+from rx.security.rxkad import Level, RxkadClient, RxkadServer
+from tests.support.budget import budget
+from tests.support.craft import craft
+from tests.support.pair import CLIENT, SERVER, Network, Pair
+from tests.support.rxkad import Keys, krb4_token, token
+
+NOW = 1000
+"""What Pair's clock shows at first."""
+
+ALICE = Ticket("alice", "", "LAB.TEST", b"\x01sessio\x02", 1, 100_000)
+
+
+def pair(network: Network | None = None, seed: int = 1) -> Pair:
+    """Two ends, the server with keys."""
+    made = Pair(seed, network)
+    made.server.secure(2, lambda: RxkadServer(Keys(), Random(seed).getrandbits))
+    made.server.offer(1, (0, 2))
+    return made
+
+
+def connect(of: Pair, level: Level = Level.CLEAR) -> Connection:
+    """A client's connection with alice's ticket."""
+    return of.client.connect(SERVER, 1, RxkadClient(token(ALICE), level))
+
+
+def begin(of: Pair, connection: Connection, request: bytes) -> Call:
+    """A call whose request is all queued."""
+    call = connection.call(of.now)
+    assert call is not None
+    call.write(request)
+    call.end_writing()
+    return call
+
+
+class CallTests(SynchronousTestCase):
+    """Calls."""
+
+    def test_every_level(self) -> None:
+        """The server's echo comes back whole, and no datagram is larger than the path takes, at every level."""
+        for level in Level:
+            for size in (0, 1, 1391, 1392, 1400, 1408, 1416, 100_000):
+                sizes: list[int] = []
+                ends = pair()
+                ends.tap = lambda when, source, to, datagram, sizes=sizes: sizes.append(len(datagram))
+                connection = connect(ends, level)
+                request = Random(size).randbytes(size)
+                call = begin(ends, connection, request)
+                outcomes = ends.client_application.outcomes
+                self.assertTrue(ends.run(lambda call=call, outcomes=outcomes: call in outcomes))
+                self.assertIsNone(outcomes[call])
+                self.assertEqual(ends.client_application.replies.get(call, b""), request)
+                self.assertLessEqual(max(sizes), NATURAL_MTU)
+                (server_connection,) = ends.server.server_connections
+                self.assertEqual(server_connection.identity, Identity("rxkad", "alice", "", "LAB.TEST"))
+
+    def test_bad_networks(self) -> None:
+        """Loss, duplicates and disorder cost time, never bytes, and no packet is refused for them."""
+        share = budget("rxkad.networks", full=1000)
+        random = Random(share.seed)
+        for _ in range(share.count):
+            network = Network(0.001, random.random() * 0.01, random.random() * 0.1, random.random() * 0.1)
+            ends = pair(network, random.getrandbits(32))
+            connection = connect(ends, random.choice(tuple(Level)))
+            requests = [random.randbytes(random.choice((0, 10, 5000, 60_000))) for _ in range(3)]
+            calls = [begin(ends, connection, request) for request in requests]
+            outcomes = ends.client_application.outcomes
+            self.assertTrue(ends.run(lambda calls=calls, outcomes=outcomes: len(outcomes) == len(calls), 600))
+            for call, request in zip(calls, requests, strict=True):
+                self.assertIsNone(outcomes[call])
+                self.assertEqual(ends.client_application.replies.get(call, b""), request)
+
+    def test_refused(self) -> None:
+        """A client whose ticket is no good is told why, and its call ends with that code."""
+        for using, code in (
+            (token(ALICE, kvno=9), RxkadCode.RXKADUNKNOWNKEY),
+            (token(ALICE, key=bytes(32)), RxkadCode.RXKADBADTICKET),
+            (krb4_token(ALICE), RxkadCode.RXKADUNKNOWNKEY),
+        ):
+            ends = pair()
+            call = begin(ends, ends.client.connect(SERVER, 1, RxkadClient(using)), b"request")
+            outcomes = ends.client_application.outcomes
+            self.assertTrue(ends.run(lambda call=call, outcomes=outcomes: call in outcomes))
+            error = outcomes[call]
+            assert isinstance(error, Abort)
+            self.assertEqual(error.code, code)
+            self.assertEqual(ends.server_application.requests, {}, "its data went no further than the engine")
+            self.assertEqual(ends.server.buffered_bytes, 0)
+
+    def test_expires_between_calls(self) -> None:
+        """When the ticket has run out the connection takes no more calls."""
+        ends = pair()
+        short = Ticket("alice", "", "LAB.TEST", ALICE.session_key, 1, NOW + 60)
+        connection = ends.client.connect(SERVER, 1, RxkadClient(token(short)))
+        outcomes = ends.client_application.outcomes
+        call = begin(ends, connection, b"in time")
+        self.assertTrue(ends.run(lambda: call in outcomes))
+        self.assertIsNone(outcomes[call])
+        ends.now += 60
+        late = begin(ends, connection, b"too late")
+        self.assertTrue(ends.run(lambda: late in outcomes))
+        error = outcomes[late]
+        assert isinstance(error, Abort)
+        self.assertEqual(error.code, RxkadCode.RXKADEXPIRED)
+
+    def test_recorded_packets(self) -> None:
+        """Everything a client sent, sent again to a server that has forgotten it, makes no call there."""
+        sent: list[bytes] = []
+
+        def record(when: float, source: Address, to: Address, datagram: bytes) -> None:
+            if to == SERVER:
+                sent.append(datagram)
+
+        ends = pair(seed=1)
+        ends.tap = record
+        call = begin(ends, connect(ends), b"once")
+        self.assertTrue(ends.run(lambda: call in ends.client_application.outcomes))
+        again = pair(seed=2)
+        for datagram in sent:
+            again.send(CLIENT, SERVER, datagram)
+        again.run(seconds=5)
+        self.assertEqual(again.server_application.requests, {})
+
+
+class CostTests(SynchronousTestCase):
+    """Refusing."""
+
+    def test_bad_responses_are_cheap(self) -> None:
+        """A thousand bad responses a second, each with a ticket to be opened, leave the server most of its time
+        (CVE-2014-2852).
+        """
+        using = token(ALICE, key=bytes(32))
+        response = bytes(48) + (213).to_bytes(4, "big") + len(using.ticket).to_bytes(4, "big") + using.ticket
+        ends = pair()
+        spent = 0.0
+        for number in range(1000):
+            cid = 4 * (number + 1)
+            opening = craft(PacketType.DATA, b"data", cid=cid, number=1, seq=1, security_index=2, spare=7)
+            answer = craft(PacketType.RESPONSE, response, cid=cid, number=0, security_index=2)
+            began = perf_counter()
+            ends.server.receive_datagrams([(opening, CLIENT), (answer, CLIENT)], ends.now)
+            ends.server.datagrams_to_send(ends.now)
+            spent += perf_counter() - began
+        self.assertTrue(all(connection.error is not None for connection in ends.server.server_connections))
+        self.assertLess(spent, 0.8)
