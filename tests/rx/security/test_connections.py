@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 from time import perf_counter
 
@@ -48,6 +49,17 @@ def begin(of: Pair, connection: Connection, request: bytes) -> Call:
     return call
 
 
+def note_size(sizes: list[int], when: float, source: Address, to: Address, datagram: bytes) -> None:
+    """A tap."""
+    sizes.append(len(datagram))
+
+
+def ended(of: Pair, *calls: Call, seconds: float = 60.0) -> bool:
+    """Run until these calls have ended; whether they did."""
+    outcomes = of.client_application.outcomes
+    return of.run(lambda: all(call in outcomes for call in calls), seconds)
+
+
 class CallTests(SynchronousTestCase):
     """Calls."""
 
@@ -55,14 +67,13 @@ class CallTests(SynchronousTestCase):
         """The server's echo comes back whole, and no datagram is larger than the path takes, at every level."""
         for level in Level:
             for size in (0, 1, 1391, 1392, 1400, 1408, 1416, 100_000):
-                sizes: list[int] = []
-                ends = pair()
-                ends.tap = lambda when, source, to, datagram, sizes=sizes: sizes.append(len(datagram))
+                ends, sizes = pair(), list[int]()
+                ends.tap = partial(note_size, sizes)
                 connection = connect(ends, level)
                 request = Random(size).randbytes(size)
                 call = begin(ends, connection, request)
                 outcomes = ends.client_application.outcomes
-                self.assertTrue(ends.run(lambda call=call, outcomes=outcomes: call in outcomes))
+                self.assertTrue(ended(ends, call))
                 self.assertIsNone(outcomes[call])
                 self.assertEqual(ends.client_application.replies.get(call, b""), request)
                 self.assertLessEqual(max(sizes), NATURAL_MTU)
@@ -80,7 +91,7 @@ class CallTests(SynchronousTestCase):
             requests = [random.randbytes(random.choice((0, 10, 5000, 60_000))) for _ in range(3)]
             calls = [begin(ends, connection, request) for request in requests]
             outcomes = ends.client_application.outcomes
-            self.assertTrue(ends.run(lambda calls=calls, outcomes=outcomes: len(outcomes) == len(calls), 600))
+            self.assertTrue(ended(ends, *calls, seconds=600))
             for call, request in zip(calls, requests, strict=True):
                 self.assertIsNone(outcomes[call])
                 self.assertEqual(ends.client_application.replies.get(call, b""), request)
@@ -95,7 +106,7 @@ class CallTests(SynchronousTestCase):
             ends = pair()
             call = begin(ends, ends.client.connect(SERVER, 1, RxkadClient(using)), b"request")
             outcomes = ends.client_application.outcomes
-            self.assertTrue(ends.run(lambda call=call, outcomes=outcomes: call in outcomes))
+            self.assertTrue(ended(ends, call))
             error = outcomes[call]
             assert isinstance(error, Abort)
             self.assertEqual(error.code, code)
@@ -109,11 +120,11 @@ class CallTests(SynchronousTestCase):
         connection = ends.client.connect(SERVER, 1, RxkadClient(token(short)))
         outcomes = ends.client_application.outcomes
         call = begin(ends, connection, b"in time")
-        self.assertTrue(ends.run(lambda: call in outcomes))
+        self.assertTrue(ended(ends, call))
         self.assertIsNone(outcomes[call])
         ends.now += 60
         late = begin(ends, connection, b"too late")
-        self.assertTrue(ends.run(lambda: late in outcomes))
+        self.assertTrue(ended(ends, late))
         error = outcomes[late]
         assert isinstance(error, Abort)
         self.assertEqual(error.code, RxkadCode.RXKADEXPIRED)
@@ -129,7 +140,7 @@ class CallTests(SynchronousTestCase):
         ends = pair(seed=1)
         ends.tap = record
         call = begin(ends, connect(ends), b"once")
-        self.assertTrue(ends.run(lambda: call in ends.client_application.outcomes))
+        self.assertTrue(ended(ends, call))
         again = pair(seed=2)
         for datagram in sent:
             again.send(CLIENT, SERVER, datagram)
