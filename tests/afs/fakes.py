@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from uuid import UUID
 
+from twisted.internet.task import Clock
+
 from afs.client import FileClient
 from afs.errors import VLError, VolumeError
 from afs.location import RO, RW
@@ -148,7 +150,7 @@ class FakeClient(FileClient):
     """A client whose servers are in this process; an address without one is silent."""
 
     def __init__(self, servers: Mapping[tuple[str, int], Service]) -> None:
-        super().__init__(None, [("10.0.0.1", 7003)])
+        super().__init__(Clock(), [("10.0.0.1", 7003)])
         self.servers = dict(servers)
 
     def caller(self, server: Address, service_id: int) -> Caller:
