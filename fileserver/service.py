@@ -19,6 +19,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from afs import rxstats
 from afs.acl import BuiltinNames
 from afs.authentication import ANONYMOUS_ONLY, Authentication
 from afs.errors import VolumeError
@@ -37,6 +38,7 @@ from fileserver.volser.transactions import SWEEP_SECONDS, Transactions
 from fileserver.volume.interfaces import Surroundings
 from fileserver.volume.registry import Registry
 from rx.limits import Limits
+from rx.rpcstats import RpcStatistics
 from rx.server import Server, ServerCall
 from rx.taps import Tap
 from rx.transport import RxPort
@@ -110,6 +112,8 @@ class FileserverService(Service):
         self._partitions: list[IPartition] = []
         self._loops: list[LoopingCall] = []
         self._on_failure = on_failure
+        self._rpc_statistics = RpcStatistics()
+        self._volser_rpc_statistics = RpcStatistics()  # of its own, as stock's volserver is a process of its own
 
     def privilegedStartService(self) -> None:
         """Bind the ports. Raises CannotListenError, which names the one."""
@@ -163,17 +167,24 @@ class FileserverService(Service):
 
     def _serve(self, fileserver: FileServer) -> None:
         for port in self.ports:
-            Server(port).add(RXAFS, procedures(fileserver), security_indices=self._indices(port), check_reach=True)
+            server, indices = Server(port), self._indices(port)
+            server.add(RXAFS, procedures(fileserver), security_indices=indices, check_reach=True)
+            self._serve_statistics(server, self._rpc_statistics, indices)
             log.info("serving RXAFS on {address[0]}:{address[1]}", address=port.address)
         volser = VolumeServer(
             self.registry, self.transactions, self._is_administrator, self.registry.surroundings.seconds
         )
         for port in self.volser_ports:
-            Server(port).add(AFSVol, volser.procedures, security_indices=self._indices(port))
+            server, indices = Server(port), self._indices(port)
+            server.add(AFSVol, volser.procedures, security_indices=indices)
+            self._serve_statistics(server, self._volser_rpc_statistics, indices)
             log.info("serving AFSVol on {address[0]}:{address[1]}", address=port.address)
         self._repeat(fileserver.maintain, MAINTENANCE_SECONDS)
         self._repeat(self.transactions.sweep, SWEEP_SECONDS)
         self._repeat(self.registry.flush, FLUSH_SECONDS)
+
+    def _serve_statistics(self, server: Server, statistics: RpcStatistics, indices: tuple[int, ...]) -> None:
+        rxstats.serve(server, statistics, self._is_administrator, self._now, indices)
 
     def _is_administrator(self, call: ServerCall) -> bool:
         return self._authority.is_administrator(call.connection.identity, call.peer[0])

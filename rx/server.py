@@ -19,6 +19,7 @@ from rx.constants import RxCode
 from rx.dispatch import answer, read_opcode
 from rx.errors import RxError
 from rx.peer import Address
+from rx.rpcstats import RpcStatistics
 from rx.service import OPCODE_SIZE, Procedure, Procedures, Service
 from rx.timers import DEAD_SECONDS, IDLE_SECONDS
 from rx.transport import CallConversation, RxPort
@@ -83,6 +84,8 @@ class Server:
         self._port = port
         self._turns: Turns[Callable[[], None]] = turns or Turns()
         self.services: list[Offered] = []
+        self.rpc_statistics: RpcStatistics | None = None
+        """Where calls are counted as the RXSTATS service tells them; several servers of a process share one."""
 
     def add(
         self,
@@ -151,8 +154,11 @@ class Server:
             conversation.abort(RxCode.RX_USER_ABORT)
         finally:
             if procedure is not None:
+                seconds = perf_counter() - started
                 procedure.calls += 1
-                procedure.seconds += perf_counter() - started
+                procedure.seconds += seconds
+                if self.rpc_statistics is not None and self.rpc_statistics.on:
+                    self._note(self.rpc_statistics, procedure, conversation, seconds)
             if (waiting := self._turns.leave(conversation.peer[0])) is not None:
                 self._port.reactor.callLater(0, waiting)
 
@@ -168,6 +174,13 @@ class Server:
         )
         self._count_error(procedure)
         conversation.abort(refusal.code)
+
+    def _note(
+        self, statistics: RpcStatistics, procedure: Procedure, conversation: CallConversation, seconds: float
+    ) -> None:
+        queued = self._port.now() - conversation.call.started - seconds
+        sent, received = conversation.bytes_sent, conversation.bytes_received
+        statistics.note(procedure.operation, conversation.peer, False, sent, received, queued, seconds)
 
     def _count_error(self, procedure: Procedure | None) -> None:
         if procedure is not None:

@@ -68,7 +68,18 @@ class CallConversation:
     One reader and one writer may wait at a time. After the call has ended in an error, everything here raises it.
     """
 
-    __slots__ = ("_port", "_reader", "_writer", "call", "completed", "error", "on_completed", "peer")
+    __slots__ = (
+        "_port",
+        "_reader",
+        "_writer",
+        "bytes_received",
+        "bytes_sent",
+        "call",
+        "completed",
+        "error",
+        "on_completed",
+        "peer",
+    )
 
     def __init__(self, port: RxPort, call: Call, on_completed: Callable[[], None] | None = None) -> None:
         self.call = call
@@ -76,6 +87,8 @@ class CallConversation:
         self.completed = False
         self.error: RxError | None = None
         self.on_completed = on_completed
+        self.bytes_sent = 0
+        self.bytes_received = 0
         self._port = port
         self._reader: Deferred[None] | None = None
         self._writer: Deferred[None] | None = None
@@ -86,6 +99,7 @@ class CallConversation:
 
     async def send(self, data: bytes | memoryview) -> None:
         call = self.call
+        self.bytes_sent += len(data)
         while data:
             if self.error is not None:
                 raise self.error
@@ -114,6 +128,7 @@ class CallConversation:
                 raise self.error
             if call.readable or call.error is not None:
                 data = call.read(size)
+                self.bytes_received += len(data)
                 self._port.flush_soon()
                 return data
             if call.at_end:

@@ -8,9 +8,11 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from afs import rxstats
 from afs.authentication import ANONYMOUS_ONLY, Authentication
 from afs.rpc.vl import VL
 from afs.users import Authority
+from rx.rpcstats import RpcStatistics
 from rx.server import Server, ServerCall
 from rx.transport import RxPort
 from vlserver.database import Database
@@ -43,12 +45,18 @@ class VLServer(Service):
         self._counters = Counters(int(now()))
         self._started: list[RxPort] = []
         self._authentication = authentication
+        self._rpc_statistics = RpcStatistics()
         for port in ports:
             indices = ANONYMOUS_ONLY if authentication is None else authentication.secure(port)
-            Server(port).add(VL, self._procedures, security_indices=indices)
+            server = Server(port)
+            server.add(VL, self._procedures, security_indices=indices)
+            rxstats.serve(server, self._rpc_statistics, self._is_administrator, now, indices)
 
     def _procedures(self, call: ServerCall) -> Procedures:
         return Procedures(self.database, self._doorkeeper, self._counters, call)
+
+    def _is_administrator(self, call: ServerCall) -> bool:
+        return self._authority.is_administrator(call.connection.identity, call.peer[0])
 
     def privilegedStartService(self) -> None:
         """Bind. Raises CannotListenError naming the port, with none of the ports left bound by accident."""
