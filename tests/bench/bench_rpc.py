@@ -1,8 +1,8 @@
 """What an RPC costs on loopback between our own ends: small calls a second, and one stream's MB/s each way.
 
-    python -m tests.bench.bench_rpc [--seconds N] [--profile FILE]
+    python -m tests.bench.bench_rpc [--seconds N] [--profile FILE] [--level clear|auth|crypt]
 
-The server is a process of its own, as in life. Null security; nothing else should run.
+The server is a process of its own, as in life. Null security unless --level asks for rxkad; nothing else should run.
 """
 
 # mypy: disable-error-code="empty-body"
@@ -13,20 +13,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Coroutine
+from random import SystemRandom
 from typing import Annotated, Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
 
+from rx.security.interfaces import ISecurity
+from rx.security.kerberos.ticket import Ticket
+from rx.security.rxkad import Level, RxkadClient, RxkadServer
 from rx.server import Server, ServerCall
 from rx.service import Service, rpc
 from rx.streams import Counted64, Rest, Sink, Source
 from rx.transport import RxPort
+from tests.support.rxkad import SESSION_KEY, Keys, token
 from xdr import Opaque, String, UInt32, UInt64
 
 STREAM_SIZE = 256 << 20
 PIECE = bytes(1 << 16)
+TOKEN = token(Ticket("bench", "", "", SESSION_KEY, 0, 0x7FFF_FFFF))
 
 
 class Bench(Service, service_id=7):
@@ -92,7 +98,8 @@ def serve(profile: str | None) -> None:
     """Run the server until SIGTERM."""
     port = RxPort(reactor, "127.0.0.1")
     port.start()
-    Server(port).add(Bench, Procedures)
+    port.endpoint.secure(2, lambda: RxkadServer(Keys(), SystemRandom().getrandbits))
+    Server(port).add(Bench, Procedures, security_indices=(0, 2))
     print(port.address[1], flush=True)
     profiler = cProfile.Profile()
     if profile:
@@ -103,9 +110,15 @@ def serve(profile: str | None) -> None:
         profiler.dump_stats(profile)
 
 
-async def small_calls(port: RxPort, server: tuple[str, int], callers: int, seconds: float) -> float:
+def security(level: str | None) -> ISecurity | None:
+    """A client's end."""
+    made: ISecurity | None = RxkadClient(TOKEN, Level[level.upper()]) if level else None
+    return made
+
+
+async def small_calls(port: RxPort, server: tuple[str, int], level: str | None, callers: int, seconds: float) -> float:
     """Calls a second by so many callers at a time, four a connection."""
-    connections = [port.connect(server, Bench.service_id) for _ in range((callers + 3) // 4)]
+    connections = [port.connect(server, Bench.service_id, security(level)) for _ in range((callers + 3) // 4)]
     count = 0
     end = time.perf_counter() + seconds
 
@@ -124,9 +137,9 @@ async def small_calls(port: RxPort, server: tuple[str, int], callers: int, secon
     return rate
 
 
-async def streams(port: RxPort, server: tuple[str, int]) -> tuple[float, float]:
+async def streams(port: RxPort, server: tuple[str, int], level: str | None) -> tuple[float, float]:
     """MB/s of one fetch and one store."""
-    connection = port.connect(server, Bench.service_id)
+    connection = port.connect(server, Bench.service_id, security(level))
     bench = Bench.client(connection)
     sink = Discard()
     started = time.perf_counter()
@@ -139,7 +152,7 @@ async def streams(port: RxPort, server: tuple[str, int]) -> tuple[float, float]:
     return fetched, stored
 
 
-async def measure(seconds: float, profile: str | None) -> None:
+async def measure(seconds: float, profile: str | None, level: str | None) -> None:
     """Print the table."""
     command = [sys.executable, "-m", "tests.bench.bench_rpc", "--serve"] + (["--profile", profile] if profile else [])
     with subprocess.Popen(  # noqa: ASYNC220  started before anything is measured
@@ -150,8 +163,8 @@ async def measure(seconds: float, profile: str | None) -> None:
         port = RxPort(reactor, "127.0.0.1")
         port.start()
         for callers in (1, 16, 64):
-            print(f"{callers:3} callers: {await small_calls(port, server, callers, seconds):8.0f} small calls/s")
-        fetched, stored = await streams(port, server)
+            print(f"{callers:3} callers: {await small_calls(port, server, level, callers, seconds):8.0f} small calls/s")
+        fetched, stored = await streams(port, server, level)
         print(f"one stream: fetch {fetched:6.0f} MB/s, store {stored:6.0f} MB/s")
         await port.stop()
         process.terminate()
@@ -162,12 +175,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each round of small calls")
     parser.add_argument("--profile", metavar="FILE", help="write a cProfile of the server here")
+    parser.add_argument("--level", choices=[level.name.lower() for level in Level], help="of rxkad, instead of rxnull")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         serve(options.profile)
         return
-    work: Coroutine[Any, Any, None] = measure(options.seconds, options.profile)
+    work: Coroutine[Any, Any, None] = measure(options.seconds, options.profile, options.level)
     react(lambda _: Deferred.fromCoroutine(work))
 
 
