@@ -277,6 +277,8 @@ class Table(SecurityTest):
         self.assertEqual(wrong, {})
 
     async def code(self, client: Any, table: dict[str, Row], name: str) -> int:
+        await self.get_on_well(self.stranger)
+        await self.get_on_well(self.cell.tool)
         try:
             await getattr(client, name)(*table[name][1](self))
         except Abort as refusal:
