@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from errno import EADDRINUSE
-from os import cpu_count, strerror
+from os import sched_getaffinity, strerror
 from random import Random, SystemRandom
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
@@ -30,6 +30,7 @@ from rx.errors import CallLost, RxError
 from rx.events import CallArrived, CallCompleted, DataArrived, Writable
 from rx.limits import Limits
 from rx.output import Datagrams
+from rx.pace import Pace
 from rx.peer import Address
 from rx.taps import Tap
 from rx.timers import DEAD_SECONDS
@@ -47,14 +48,6 @@ TURNS_PER_READ = 16
 
 LATE_SECONDS = 150e-6
 """Answers of one turn leave together, but none waits longer than this for what the others' procedures do meanwhile."""
-
-LOOK_SECONDS = 120e-6
-"""How long a port that answers one call after the other looks for the next datagram before it sleeps.
-
-A client's acknowledgement comes after some 20 us and its next call after some 70 more; to fall asleep and be woken by
-another processor costs both ends 20 to 50 us each time (docs/decisions/0005). It looks only while datagrams have been
-coming that soon (`_Pace`), and not at all where there is but one processor.
-"""
 
 STOP_SECONDS = 5.0
 """How long `RxPort.stop` lets running calls finish unless told: below the 10 s systemd-minded operators begin to
@@ -177,36 +170,6 @@ class CallConversation:
             self._writer = None
 
 
-class _Pace:
-    """How soon after a turn the next datagrams come, smoothed: whether it pays to look for them without sleeping."""
-
-    __slots__ = ("_expected", "_since")
-
-    LONGEST = 1e-3
-    """A longer gap counts as this: one ends the looking, and some five short ones begin it again."""
-
-    def __init__(self) -> None:
-        self._expected = self.LONGEST
-        self._since = 0.0
-
-    def idle(self) -> bool:
-        """A turn is over. Whether the next datagrams are expected within LOOK_SECONDS."""
-        self._since = perf_counter()
-        return self._expected < LOOK_SECONDS
-
-    def busy(self) -> None:
-        """Datagrams are here."""
-        self._expected += (min(perf_counter() - self._since, self.LONGEST) - self._expected) / 4
-
-    def missed(self) -> None:
-        """None came in time."""
-        self._expected += (self.LONGEST - self._expected) / 4
-
-    def waits(self) -> bool:
-        """Whether it may still be worth looking."""
-        return perf_counter() - self._since < LOOK_SECONDS
-
-
 @implementer(IReadWriteDescriptor)
 class RxPort:
     """One UDP port that carries Rx: client and server connections alike.
@@ -242,8 +205,8 @@ class RxPort:
         self._arrived = 0
         self.suspended = 0
         """Calls being served that wait for something else than the network: then the port sleeps rather than looks."""
-        self._pace = _Pace()
-        self._looks = (cpu_count() or 1) > 1
+        self._pace = Pace()
+        self._looks = len(sched_getaffinity(0)) > 1  # on one processor the client could not send meanwhile
         self._in_turn = False
         self._unsent: deque[Datagrams] = deque()
         self._soon: IDelayedCall | None = None
@@ -431,7 +394,7 @@ class RxPort:
         if not batch:
             self._turn()
             return
-        self._pace.busy()
+        self._pace.came()
         for _ in range(TURNS_PER_READ):
             self._take(batch)
             self._turn()
@@ -440,17 +403,17 @@ class RxPort:
                 return
         self._take(batch)
         self._turn()
-        self._pace.idle()
+        self._pace.rest()
 
     def _look(self) -> list[Datagram]:
-        """Fast path: what comes within LOOK_SECONDS, if anything is expected to."""
+        """Fast path beside the reactor's own waiting: what comes soon, if anything is expected to."""
         pace = self._pace
-        if self._socket is None or not pace.idle() or not self._looks or self.suspended or self._unsent:
+        if self._socket is None or not pace.rest() or not self._looks or self.suspended or self._unsent:
             return []
         receive = self._socket.receive
-        while pace.waits():
+        while pace.looking():
             if batch := receive(RECEIVE_BATCH):
-                pace.busy()
+                pace.came()
                 return batch
         pace.missed()
         return []

@@ -1,19 +1,22 @@
 """rx.transport: the port between the engine, the socket and the reactor."""
 
 from collections.abc import Sequence
+from itertools import count, repeat
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from rx import transport
 from rx.constants import RxCode
 from rx.errors import Abort, CallLost
+from rx.pace import Pace
 from rx.peer import Address
 from rx.server import Server as RxServer
 from rx.streams import Buffer, BytesSource
 from rx.transport import RxPort
-from rx.udp import DatagramPort
+from rx.udp import Datagram, DatagramPort
 from tests.rx.example import Example, Server, pattern
 from tests.rx.ports import Ports, Wire
 
@@ -62,6 +65,22 @@ class OnLoopback(TestCase):
             RxPort(reactor, *taken).start()
 
 
+class Expecting(Pace):
+    """Always expects something soon, and looks a few times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._looks = 0
+
+    def rest(self) -> bool:
+        self._looks = 3
+        return True
+
+    def looking(self) -> bool:
+        self._looks -= 1
+        return self._looks > 0
+
+
 class Turns(SynchronousTestCase):
     """Turns, one at a time."""
 
@@ -70,6 +89,56 @@ class Turns(SynchronousTestCase):
         self.addCleanup(self.ports.stop)
         self.connection = self.ports.connect()
         self.example = Example.client(self.connection)
+
+    def test_what_comes_soon_is_taken_without_the_reactor(self) -> None:
+        """A port that expects datagrams soon serves a row of calls in one read; not while a procedure waits."""
+        for expects, suspended, answered in ((False, 0, 1), (True, 1, 1), (True, 0, 3)):
+            self.ports.server._pace = Expecting() if expects else Pace()
+            self.ports.server.suspended = suspended
+            results: list[int] = []
+            self.patch(self.ports.wires[1], "receive", self.receive_after_client)
+            row = Deferred.fromCoroutine(self.row(results))
+            self.ports.clock.advance(0)
+            self.ports.server.doRead()
+            self.ports.client.doRead()
+            self.assertEqual(len(results), answered)
+            self.ports.pump()
+            self.successResultOf(row)
+
+    async def row(self, results: list[int]) -> None:
+        number = 0
+        while number < 3:
+            number = await self.example.Add(number, 1)
+            results.append(number)
+
+    def receive_after_client(self, limit: int) -> list[Datagram]:
+        """What came, the client having had its turn first where there was nothing."""
+        socket = self.ports.wires[1].socket
+        if batch := socket.receive(limit):
+            return batch
+        self.ports.client.doRead()
+        self.ports.clock.advance(0)
+        return socket.receive(limit)
+
+    def test_no_answer_waits_for_slow_procedures(self) -> None:
+        """Answers of calls that came together leave together, but each before the next if that takes its time."""
+        wire = self.ports.wires[1]
+
+        class Noting(Server):
+            async def Add(self, left: int, right: int = 1) -> int:
+                sent.append(len(wire.sent))
+                return left + right
+
+        self.ports.instance = Noting()
+        for slow, found in ((False, [0, 0, 0]), (True, [0, 1, 2])):
+            clock = count() if slow else repeat(0)
+            self.patch(transport, "perf_counter", clock.__next__)
+            sent: list[int] = []
+            wire.sent.clear()
+            calls = [Deferred.fromCoroutine(self.example.Add(number, 1)) for number in range(3)]
+            self.ports.pump()
+            self.assertEqual([self.successResultOf(call) for call in calls], [1, 2, 3])
+            self.assertEqual(sent, found)
 
     def test_full_socket(self) -> None:
         """While the socket is full nothing is lost or overtaken, and sending goes on when it is writable."""
