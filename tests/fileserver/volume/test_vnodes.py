@@ -35,6 +35,43 @@ class Vnodes(Base):
         self.assertEqual(self.refused(look(1, 2)), VolumeError.VNOVNODE)
         self.assertEqual(len(self.server._cache), 1)  # the root
 
+    def test_a_glance(self) -> None:
+        """A glance finds what is in memory and free for readers; not what is changed meanwhile, is gone, or another."""
+        fid = self.run_now(make_file(self.volume, b"a"))
+
+        async def changed() -> None:
+            async with self.volume.exclusive(fid):
+                self.assertIsNone(self.volume.glance(fid))
+
+        async def shared_with_a_writer_waiting() -> None:
+            async with self.volume.shared(fid):
+                self.assertIsNotNone(self.volume.glance(fid))
+                writer = ensureDeferred(changed())
+                self.assertIsNone(self.volume.glance(fid))
+            self.successResultOf(writer)
+
+        found = self.volume.glance(fid)
+        assert found is not None
+        self.assertEqual(found.fid, fid)
+        self.run_now(changed())
+        self.run_now(shared_with_a_writer_waiting())
+        self.assertIsNone(self.volume.glance(AFSFid(Volume=VOLUME, Vnode=fid.Vnode, Unique=fid.Unique + 1)))
+        self.assertIsNone(self.volume.glance(AFSFid(Volume=VOLUME, Vnode=0, Unique=0)))
+        self.run_now(drop_file(self.volume, b"a", fid))
+        self.assertIsNone(self.volume.glance(fid))
+
+    def test_a_glance_counts_as_use(self) -> None:
+        """What is only glanced at is not the first to leave the cache."""
+        server = Server(cache=VnodeCache(3 * VNODE_BYTES + 3 * 8192))
+        self.run_now(server.start())
+        self.run_now(server.make())
+        self.run_now(use(server))
+        volume = server.volume()
+        first = self.run_now(make_file(volume, b"0"))
+        for number in range(1, 40):
+            self.run_now(make_file(volume, b"%d" % number))
+            self.assertIsNotNone(volume.glance(first), number)
+
     def test_numbers(self) -> None:
         """Directories are odd and files even, each the lowest that is free."""
         first = self.run_now(make_file(self.volume, b"a"))
