@@ -15,7 +15,7 @@ from rx.packet import CHALLENGE, RESPONSE_HEAD, RESPONSE_PLAIN, split_jumbo, unp
 from rx.security.fcrypt import BLOCK_SIZE, Cipher
 from rx.security.interfaces import Binding, Identity
 from rx.security.kerberos import ticket as tickets
-from rx.security.rxkad import Level, RxkadClient, RxkadServer, Token
+from rx.security.rxkad import ENCRYPTED_PART, WHOLE_TICKET, Level, RxkadClient, RxkadServer, Token
 from tests.support.captures import VECTORS
 from tests.support.pcap import datagrams
 from tests.support.rxkad import Keys
@@ -29,12 +29,20 @@ SESSION_KEYS = {
 }
 """cid -> session key, as a decoder of its own found them when the captures were made."""
 
+CELL_KEYS = {"40-kdc-tickets.pcap": "0b87c37949f71bfc36ce01178f15a6bd4b20aecb9be284c9cda11bb3628578e7"}
+"""The keys of captures of other cells, where the tickets are a KDC's."""
+
+LOCAL, ADMIN = Identity("rxkad", "afs"), Identity("rxkad", "admin", "", "TXAFS.TEST")
+
 
 @dataclass
 class CapturedConnection:
     """The packets of one connection with security index 2."""
 
     binding: Binding
+    keys: Keys
+    local: bool
+    """Whether its ticket is one that a holder of the cell's key made for himself."""
     challenge: bytes = b""
     response: bytes = b""
     answered: float = 0.0
@@ -45,6 +53,8 @@ class CapturedConnection:
 def connections(path: Path) -> Iterator[CapturedConnection]:
     """The connections of a capture whose handshake it has."""
     found: dict[tuple[int, int], CapturedConnection] = {}
+    local = path.name not in CELL_KEYS
+    keys = Keys() if local else Keys({(18, 1): bytes.fromhex(CELL_KEYS[path.name])})
     for datagram in datagrams(path):
         if 88 in (datagram.source[1], datagram.destination[1]) or len(datagram.payload) < HEADER_SIZE:
             continue
@@ -52,7 +62,7 @@ def connections(path: Path) -> Iterator[CapturedConnection]:
         if security_index != 2:
             continue
         cid &= ~CHANNEL_MASK
-        connection = found.setdefault((epoch, cid), CapturedConnection(Binding(epoch, cid, 2)))
+        connection = found.setdefault((epoch, cid), CapturedConnection(Binding(epoch, cid, 2), keys, local))
         body = datagram.payload[HEADER_SIZE:]
         if kind == PacketType.CHALLENGE:
             connection.challenge = body
@@ -67,11 +77,12 @@ class CaptureTests(SynchronousTestCase):
     """Every handshake and every data packet of the captures."""
 
     def test_handshakes(self) -> None:
-        """Our server's challenge is the stock one's, and it takes the stock client's response: `afs`, of no realm."""
+        """Our server's challenge is the stock one's, and it takes the response the stock one took, as the same user."""
         for connection in self.all_connections():
             server = self.accepted(connection)
-            self.assertEqual(server.identity, Identity("rxkad", "afs", "", ""))
-            self.assertEqual(server.expires, 0x7FFFFFFF)
+            self.assertEqual(server.identity, LOCAL if connection.local else ADMIN)
+            if connection.local:
+                self.assertEqual(server.expires, 0x7FFFFFFF)
 
     def test_session_keys(self) -> None:
         """Tickets hold the session keys that were found in them at the time."""
@@ -83,16 +94,22 @@ class CaptureTests(SynchronousTestCase):
         self.assertEqual(seen, len(SESSION_KEYS))
 
     def test_responses(self) -> None:
-        """Given the token and the challenge our client sends the response the stock client sent."""
+        """Given the token and the challenge our client sends the response that a stock server took."""
+        kinds: Counter[int] = Counter()
         for connection in self.all_connections():
             plain = self.plain_response(connection)
             client = RxkadClient(self.token(connection), Level(plain.level))
             client.bind(connection.binding)
             self.assertEqual(client.respond(connection.challenge, plain.call_numbers), connection.response)
+            kinds[self.token(connection).kvno] += 1
+        self.assertEqual(kinds[WHOLE_TICKET], len(Level))
+        self.assertGreater(kinds[ENCRYPTED_PART], 40)
 
     def test_tickets(self) -> None:
         """A ticket of localauth is, its confounder and session key apart, what we make of the same."""
         for connection in self.all_connections():
+            if not connection.local:
+                continue
             data = connection.response[RESPONSE_HEAD.size :]
             ticket = tickets.decode(data, True, Keys())
             sealed = tickets.read_encrypted_data(data)
@@ -124,6 +141,7 @@ class CaptureTests(SynchronousTestCase):
                     levels[server.level] += 1
                     seq += 1
         self.assertGreater(levels[Level.CLEAR], 200)
+        self.assertGreater(levels[Level.AUTH], 2)
         self.assertGreater(levels[Level.CRYPT], 10)
 
     def all_connections(self) -> list[CapturedConnection]:
@@ -133,7 +151,7 @@ class CaptureTests(SynchronousTestCase):
 
     def accepted(self, connection: CapturedConnection) -> RxkadServer:
         challenge_id = CHALLENGE.unpack(connection.challenge).challenge_id
-        server = RxkadServer(Keys(), lambda bits: challenge_id)
+        server = RxkadServer(connection.keys, lambda bits: challenge_id)
         server.bind(connection.binding)
         server.meet(1)
         self.assertEqual(server.challenge(), connection.challenge)
@@ -144,8 +162,8 @@ class CaptureTests(SynchronousTestCase):
     def token(self, connection: CapturedConnection) -> Token:
         head = RESPONSE_HEAD.unpack(connection.response)
         data = connection.response[RESPONSE_HEAD.size :]
-        self.assertEqual(head.kvno, 213)
-        return Token(head.kvno, data, tickets.decode(data, True, Keys()).session_key)
+        ticket = tickets.decode(data, head.kvno == ENCRYPTED_PART, connection.keys)
+        return Token(head.kvno, data, ticket.session_key)
 
     def plain_response(self, connection: CapturedConnection) -> Any:
         key = self.token(connection).session_key
