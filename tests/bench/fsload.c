@@ -15,9 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DATA = 1, ACK = 2, ABORT = 4, CLIENT_INITIATED = 1, LAST_PACKET = 4, HEADER = 28, RXAFS = 1 };
+enum { DATA = 1, ACK = 2, ABORT = 4, CLIENT_INITIATED = 1, REQUEST_ACK = 2, LAST_PACKET = 4, HEADER = 28, RXAFS = 1 };
 enum { FETCH_STATUS = 132, WHO_ARE_YOU = 212, TELL_ME = 65538, RXGEN_OPCODE = -455 };
-enum { MOST_SAMPLES = 1 << 20, DELAY = 8, ACK_SIZE = HEADER + 18 + 3 + 16 };
+enum { MOST_SAMPLES = 1 << 20, PING_RESPONSE = 7, DELAY = 8, ACK_SIZE = HEADER + 18 + 3 + 16 };
 
 static float samples[MOST_SAMPLES];
 static uint32_t serial;
@@ -59,6 +59,20 @@ static void answer(const unsigned char *packet, ssize_t size)
     memcpy(reply + 26, packet + 26, 2);
     put(reply, 7, (uint32_t)RXGEN_OPCODE);
     send(sock, reply, unknown ? HEADER + 4 : HEADER, 0);
+}
+
+/* The server asks whether its packets reach us. */
+static void pong(const unsigned char *packet, const unsigned char *ack)
+{
+    unsigned char reply[ACK_SIZE];
+    memcpy(reply, ack, sizeof reply);
+    put(reply, 2, get(packet, 2));
+    put(reply, 4, ++serial);
+    put(reply + HEADER, 1, 1);
+    put(reply + HEADER, 2, 0);
+    put(reply + HEADER, 3, get(packet, 4));
+    reply[HEADER + 16] = PING_RESPONSE;
+    send(sock, reply, sizeof reply, 0);
 }
 
 static int ascending(const void *a, const void *b)
@@ -111,6 +125,8 @@ int main(int argc, char **argv)
                 continue;
             if (packet[21] & CLIENT_INITIATED)
                 answer(packet, size);
+            else if (packet[20] == ACK && packet[21] & REQUEST_ACK)
+                pong(packet, ack);
             else if (get(packet, 0) == epoch && get(packet, 2) == call && packet[20] == ABORT)
                 return fprintf(stderr, "fsload: abort %d\n", (int)get(packet, 7)), 1;
             else if (get(packet, 0) == epoch && get(packet, 2) == call && packet[20] == DATA)
