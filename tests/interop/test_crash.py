@@ -27,8 +27,16 @@ BLOCK = 40_000
 DEAD_SECONDS = 3.0
 """When a writer takes the killed server for dead."""
 
-STOCK_REPAIRS = re.compile(rf"{OLD_STATUS.pattern}|Vnode \d+: length incorrect; changed from \d+ to \d+$")
-"""What the salvager repairs after stock servers died in the middle of these same writes."""
+ORPHANS = re.compile(r"Found \d+ orphaned files and directories \(approx. \d+ KB\)$")
+"""A file whose creation or removal was cut off between its directory entry and its record, so that it was never answered.
+Recovery keeps it, as the stock salvager does unless it is told to remove orphans.
+"""
+STOCK_REPAIRS = re.compile(
+    rf"{OLD_STATUS.pattern}|Vnode \d+: length incorrect; changed from \d+ to \d+$|{ORPHANS.pattern}"
+)
+"""What the salvager repairs after stock servers died in the middle of these same writes, and what no order of two writes
+prevents.
+"""
 
 
 @dataclass
@@ -99,7 +107,7 @@ class CrashTests(InteropTest):
             servers.fileserver = servers.start_fileserver()
             await self._everything_is_there(self._client(node), writers)
         servers.stop()
-        self.assertEqual(findings(servers.node), [])
+        self.assertEqual([line for line in findings(servers.node) if not ORPHANS.match(line)], [])
 
     async def _kill_in_the_middle(self, servers: OurServers, writers: list[Writer], least: int) -> None:
         """Kill the fileserver at the first moment when `least` stores were answered and another is on its way."""
