@@ -59,6 +59,12 @@ _OLDER = 0x8000_0000
 PACKETS_PER_ACK = 2
 """An acknowledgement leaves at once when this many packets wait for one (rxi_SoftAckRate and rxi_HardAckRate of 1)."""
 
+PROBE_WORTH = 64 << 10
+"""Bytes that wait to be sent when it pays to find out whether the path carries larger packets: some 45 of them."""
+
+STALLED = 4
+"""Backed off twice in a row: whatever is wrong with the path, larger packets may be it."""
+
 
 class Call:
     """A remote procedure call in progress, from either end."""
@@ -76,6 +82,8 @@ class Call:
         "_newest_ack",
         "_ping_mark",
         "_ping_serial",
+        "_probe_serial",
+        "_probe_size",
         "_unflushed",
         "_untold",
         "_wants_room",
@@ -114,6 +122,8 @@ class Call:
         self._newest_ack = 0  # serial of the newest acknowledgement received
         self._ping_serial = -1
         self._ping_mark = 0
+        self._probe_serial = -1  # of a padded ping that asks what the path carries
+        self._probe_size = 0
         self._announced = False  # the application knows of this call
         self._unflushed = False  # in output.unflushed
         self._untold = False  # received something the application was not told of
@@ -227,6 +237,8 @@ class Call:
             self._ack_reason, self._ack_serial = _PING_RESPONSE, serial
             if not self._unflushed:
                 self._want_flush()
+        if acked_serial == self._probe_serial and reason == _PING_RESPONSE:
+            self.connection.wire.peer.path.answered(self._probe_size)
         if serial - self._newest_ack & _OLDER:
             return False
         self._newest_ack = serial
@@ -341,6 +353,9 @@ class Call:
         sender = self.sender
         sent = 0
         if sender.pending_size or sender.lost or (sender.ended and not sender.last):
+            path = self.connection.wire.peer.path
+            if sender.pending_size > PROBE_WORTH and path.probe_at <= now and self._newest_ack:
+                self._probe_path(path.probe(now), now)
             sent = self._transmit(now)
         receiver = self.receiver
         reason = self._ack_reason
@@ -374,7 +389,8 @@ class Call:
             connection.output.events.append(Writable(self))
         return sent
 
-    def _send_ack(self, reason: int, serial: int, now: float) -> None:
+    def _send_ack(self, reason: int, serial: int, now: float, size: int = 0) -> None:
+        """`size`: fill the datagram up to this."""
         if self._ack_reason != _PING_RESPONSE or reason == _PING_RESPONSE:
             self._ack_reason = 0
         self.deadlines[_ACK_TIMER] = inf
@@ -387,8 +403,17 @@ class Call:
             self._ping_serial = connection.wire.serial + 1 & WORD_MASK
             self._ping_mark = self.sender.mark()
         everything = self.state == CallState.DALLY
-        body = self.receiver.ack_body(reason, serial, connection.output.ack_trailer(), everything)
+        peer = connection.wire.peer
+        body = self.receiver.ack_body(reason, serial, connection.output.ack_trailer(peer.interface_mtu), everything)
+        if size:
+            body += bytes(size - HEADER_SIZE - len(body))
         connection.wire.send(self.wire_cid, self.number, _ACK, body, flags, self.user_status)
+
+    def _probe_path(self, size: int, now: float) -> None:
+        """Ask whether datagrams of this size arrive; 0 when there is nothing to ask."""
+        if size:
+            self._send_ack(_PING, 0, now, size)
+            self._probe_serial, self._probe_size = self._ping_serial, size
 
     # Timers.
 
@@ -404,6 +429,8 @@ class Call:
         if not self.sender.in_flight:
             return
         self.sender.timed_out()
+        if self.sender.backoff >= STALLED:
+            self.connection.wire.peer.path.stalled(now)
         self._want_flush()
         self._arm(_RESEND, now + min(self._retransmit_seconds(), MAXIMUM_SECONDS))
 

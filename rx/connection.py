@@ -333,7 +333,7 @@ class Connection:
         self.peer_trailer = trailer
         words = unpack_trailer(trailer)
         if len(words) >= 2:
-            self.wire.peer.announce_mtu(words[0], words[1], self.output.limits.packet_size)
+            self.wire.peer.announce_mtu(words[0], words[1])
         if len(words) >= 3:
             self.peer_window = min(max(words[2], 1), self.output.limits.window, MAX_ACKS)
 

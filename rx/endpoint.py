@@ -21,6 +21,7 @@ from rx.keepalive import NatKeepalive
 from rx.limits import EVICTION_SCAN, STRAY_ANSWERS, Limits
 from rx.output import Datagrams, Output, runs
 from rx.packet import Fields, abort_body, pack_header, unpack_header
+from rx.pathmtu import Near, mtu_towards
 from rx.peer import Address, Peer
 from rx.quota import Quota
 from rx.security import KEYLESS
@@ -58,6 +59,8 @@ class Endpoint:
     def __init__(self, random: Random, limits: Limits | None = None, version: bytes = DEFAULT_VERSION) -> None:
         self.limits = limits or Limits()
         self.version = version
+        self.networks: Sequence[Near] = ()
+        """The networks this machine is on; datagrams to others are no larger than every path carries."""
         self._output = Output(self.limits)
         self.statistics = self._output.statistics
         self._quota = Quota(self.limits.server_calls, self.limits.server_calls_per_host)
@@ -147,7 +150,8 @@ class Endpoint:
     ) -> Connection:
         peer = self._peers.get(address)
         if peer is None:
-            peer = self._peers[address] = Peer(address, self.limits.packet_size)
+            interface_mtu = min(mtu_towards(address[0], self.networks), self.limits.packet_size)
+            peer = self._peers[address] = Peer(address, interface_mtu)
         peer.connections += 1
         wire = Wire(self._output.outbox, peer, epoch, cid, service_id, is_client, security)
         return Connection(self._output, wire, patience, self._quota, is_client, check_reach, self._now)

@@ -35,15 +35,14 @@ class Output:
     """The engine's outgoing side, and the counts its limits are about."""
 
     __slots__ = (
+        "_trailers",
         "buffered_bytes",
-        "closed_trailer",
         "deadlines",
         "events",
         "idle",
         "limits",
         "outbox",
         "statistics",
-        "trailer",
         "unflushed",
         "unix_offset",
         "unproven",
@@ -60,16 +59,21 @@ class Output:
         self.statistics = Statistics()
         self.unix_offset = 0.0  # what `now` lacks to Unix time
         self.unproven = Quota(limits.unproven_connections, limits.unproven_connections_per_host)
-        self.trailer = self._trailer(min(limits.window, MAX_ACKS))
-        self.closed_trailer = self._trailer(1)
+        self._trailers: dict[int, tuple[bytes, bytes]] = {}
 
-    def _trailer(self, window: int) -> bytes:
-        size = self.limits.receive_size
-        return pack_trailer(size, size, window, self.limits.jumbo_packets)
-
-    def ack_trailer(self) -> bytes:
+    def ack_trailer(self, interface_mtu: int) -> bytes:
         """What acknowledgements end with: our sizes and window, one packet when memory is short."""
-        return self.closed_trailer if self.buffered_bytes > self.limits.buffered_bytes // 2 else self.trailer
+        trailers = self._trailers.get(interface_mtu)
+        if trailers is None:
+            trailers = self._trailers[interface_mtu] = self._pack_trailers(interface_mtu)
+        return trailers[self.buffered_bytes > self.limits.buffered_bytes // 2]
+
+    def _pack_trailers(self, interface_mtu: int) -> tuple[bytes, bytes]:
+        limits = self.limits
+        size = min(limits.receive_size, interface_mtu)
+        window = max(1, min(limits.window, MAX_ACKS, limits.window_bytes // size))
+        opened, closed = (pack_trailer(size, size, each, limits.jumbo_packets) for each in (window, 1))
+        return opened, closed
 
 
 def runs(outbox: Outbox, limits: Limits) -> list[Datagrams]:

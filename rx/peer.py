@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rx.constants import MAXIMUM_MTU, MINIMUM_MTU, NATURAL_MTU
+from rx.pathmtu import PathMtu
 from rx.rtt import RoundTrip
 
 Address = tuple[str, int]
@@ -16,18 +17,20 @@ class Peer:
         "bytes_received",
         "bytes_sent",
         "connections",
+        "interface_mtu",
         "maximum_mtu",
-        "mtu",
         "packets_resent",
         "packets_sent",
+        "path",
         "reachable_until",
         "round_trip",
     )
 
-    def __init__(self, address: Address, packet_size: int) -> None:
+    def __init__(self, address: Address, interface_mtu: int) -> None:
         self.address = address
         self.round_trip = RoundTrip()
-        self.mtu = min(NATURAL_MTU, packet_size)
+        self.interface_mtu = interface_mtu  # our own, where the way to it begins
+        self.path = PathMtu(interface_mtu)
         self.maximum_mtu = NATURAL_MTU
         self.reachable_until = float("-inf")
         self.connections = 0
@@ -36,9 +39,14 @@ class Peer:
         self.bytes_sent = 0
         self.bytes_received = 0
 
-    def announce_mtu(self, maximum: int, natural: int, packet_size: int) -> None:
+    @property
+    def mtu(self) -> int:
+        """Size of the datagrams sent, Rx header included."""
+        return self.path.size
+
+    def announce_mtu(self, maximum: int, natural: int) -> None:
         """The peer told what it takes. Absurd values are brought into the range Rx allows, as stock does."""
         maximum = min(max(maximum, MINIMUM_MTU), MAXIMUM_MTU)
         natural = min(max(natural, MINIMUM_MTU), MAXIMUM_MTU)
         self.maximum_mtu = maximum
-        self.mtu = min(maximum, natural, packet_size)
+        self.path.allow(min(maximum, natural, self.interface_mtu))

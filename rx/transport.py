@@ -28,6 +28,7 @@ from rx.constants import RxCode
 from rx.endpoint import Endpoint
 from rx.errors import CallLost, RxError
 from rx.events import CallArrived, CallCompleted, DataArrived, Writable
+from rx.interfaces import near_networks
 from rx.limits import Limits
 from rx.output import Datagrams
 from rx.pace import Pace
@@ -222,6 +223,7 @@ class RxPort:
             reason = "in use" if problem.errno == EADDRINUSE else strerror(problem.errno or 0)
             raise CannotListenError(host, number, f"UDP port {number} of {host}: {reason}") from problem
         self._socket = self.tap.wrap(bound, self.doRead) if self.tap is not None else bound
+        self.endpoint.networks = near_networks()
         self.reactor.addReader(self)
 
     @property

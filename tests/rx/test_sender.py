@@ -191,7 +191,7 @@ class SenderTests(SynchronousTestCase):
 
     def test_small_packets_for_a_small_peer(self) -> None:
         """A peer that takes less is sent less."""
-        self.wire.peer.announce_mtu(520, 520, 1444)
+        self.wire.peer.announce_mtu(520, 520)
         self.sender.queue(bytes(1000))
         self.sender.ended = True
         self.assertEqual([len(body) for _, _, body in self.transmit()], [492, 492, 16])

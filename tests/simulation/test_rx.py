@@ -107,13 +107,15 @@ class RxSimulation(SynchronousTestCase):
             jitter=random.choice((0.0, 0.001, 0.05)),
             loss=random.choice(LOSSES),
             duplication=random.choice((0.0, 0.05, 0.3)),
+            interface_mtu=random.choice((1444, 1444, 520, 4000, 9000, 16384)),
+            path_mtu=random.choice((16384, 16384, 1444, 3000, 8192)),
         )
         memory = random.choice((1 << 28, 1 << 28, 100_000))
         pair = Pair(
             seed,
             network,
             Limits(window=random.choice(WINDOWS), buffered_bytes=memory, send_buffer=random.choice((5000, 256 << 10))),
-            Limits(window=random.choice(WINDOWS), buffered_bytes=memory, packet_size=random.choice((1444, 600))),
+            Limits(window=random.choice(WINDOWS), buffered_bytes=memory, packet_size=random.choice((16384, 1444, 600))),
         )
         client, server = Talker(random), Answerer(random, random.choice((0.0, 0.0, 0.1)))
         pair.on_client, pair.on_server = client.receive, server.receive

@@ -7,16 +7,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from ipaddress import IPv4Network
 from random import Random
 
 from rx.call import Call
+from rx.constants import MAXIMUM_MTU, NATURAL_MTU
 from rx.endpoint import Endpoint
 from rx.events import CallArrived, CallCompleted, DataArrived, Event, Writable
 from rx.limits import Limits
+from rx.pathmtu import Near
 from rx.peer import Address
 
 SERVER: Address = ("10.0.0.1", 7000)
 CLIENT: Address = ("10.0.0.2", 7001)
+NEIGHBOURS = IPv4Network("10.0.0.0/24")
 
 Tap = Callable[[float, Address, Address, bytes], None]
 """Sees every datagram that is sent: the time, from, to, bytes."""
@@ -24,12 +28,18 @@ Tap = Callable[[float, Address, Address, bytes], None]
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What happens to datagrams on the way. Probabilities are per datagram, `latency` and `jitter` in seconds."""
+    """What happens to datagrams on the way. Probabilities are per datagram, `latency` and `jitter` in seconds.
+
+    Both ends are on a network of `interface_mtu` bytes a packet; `path_mtu` is the largest datagram a router between
+    them passes on.
+    """
 
     latency: float = 0.001
     jitter: float = 0.0
     loss: float = 0.0
     duplication: float = 0.0
+    interface_mtu: int = NATURAL_MTU
+    path_mtu: int = MAXIMUM_MTU
 
 
 class Pair:
@@ -51,6 +61,7 @@ class Pair:
         self.now = 1000.0
         self.server = Endpoint(Random(self.random.random()), server_limits)
         self.client = Endpoint(Random(self.random.random()), client_limits)
+        self.server.networks = self.client.networks = [Near(NEIGHBOURS, self.network.interface_mtu)]
         self.client_application = Collector()
         self.server_application = Echo()
         self.on_server: Callable[[Event], None] = self.server_application.receive
@@ -87,7 +98,7 @@ class Pair:
         if self.tap is not None:
             self.tap(self.now, source, to, datagram)
         random, network = self.random, self.network
-        if self.drop(to, datagram):
+        if self.drop(to, datagram) or len(datagram) > network.path_mtu:
             return
         copies = 2 if random.random() < network.duplication else 1
         for _ in range(copies):
