@@ -114,9 +114,8 @@ class Names(Base):
                     vn,
                     acl=vn.disk.acl if kind == DIRECTORY else b"",
                     content=content,
+                    prepare=lambda record: created(record, caller, status, now),
                 )
-                created(child.disk, caller, status, now)
-                await child.save()
                 insert(directory, name, child)
                 directory_changed(vn.disk, caller, now)
                 if kind == DIRECTORY:

@@ -11,6 +11,7 @@ from afs.errors import VolumeError
 from afs.types import AFSFetchStatus, AFSFid, AFSVolSync
 from fileserver import rights
 from fileserver.breaks import Broken
+from fileserver.directory import PAGE_SIZE
 from fileserver.procedures.base import RETRIES, procedure
 from fileserver.procedures.names import Names, check_new_name, drop_link, enter
 from fileserver.status import Target, directory_changed
@@ -120,6 +121,8 @@ class Renames(Names):
             directory.replace(new_name, source.number, source.disk.uniquifier)
             if target.disk.type == DIRECTORY:
                 new.disk.link_count -= 1
+        if not move.across and directory.length > PAGE_SIZE:
+            await new.save()  # the names may be in two pages, of which the old one's must not go first
         (await old.directory()).remove(old_name)
         directory_changed(new.disk, caller, now)
         if move.across:

@@ -7,10 +7,8 @@ it, a record before the content it let go of.
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable, Sequence
-from errno import ENXIO
 from typing import ParamSpec, TypeVar
 
 from zope.interface import implementer
@@ -33,6 +31,7 @@ from fileserver.store.formats import (
 )
 from fileserver.store.group import RECORD_SIZES, STAMPS, Group, index_of, record_offset, write_all
 from fileserver.store.inodes import MAX_VNODE, Special
+from fileserver.store.syscalls import copy_sparse, reserve, sync_file_system
 from fileserver.store.threads import Threads
 
 P = ParamSpec("P")
@@ -43,8 +42,9 @@ INLINE_SIZE = 256 * 1024
 and back costs 55 to 80 us, a read of this size from the page cache 4 us and a write 90 us; 1 MiB 20 us and 350 us.
 """
 
-COPY_SIZE = 1 << 30
-"""Of one copy_file_range call; the kernel's own limit is 2 GiB."""
+MAX_RECORDS = 1024
+"""Index records kept for the next look at them, 64 or 256 bytes each: one change of a file looks at its own five times.
+"""
 
 _MAGIC = {Special.SMALL_INDEX: SMALL_VNODE_MAGIC, Special.LARGE_INDEX: LARGE_VNODE_MAGIC}
 _TYPES = {Special.SMALL_INDEX: (1, 3), Special.LARGE_INDEX: (DIRECTORY_TYPE,)}
@@ -61,6 +61,7 @@ class VolumeFiles:
         self.group = group
         self._threads = threads
         self._release: Callable[[], None] | None = release
+        self._records: dict[int, bytes] = {}  # of this volume only its own object writes any, but for `clone_to`
 
     def check(self) -> None:
         """Raises Damaged when a special file is missing or has another's stamp."""
@@ -118,10 +119,14 @@ class VolumeFiles:
 
     async def clone_to(self, target: IVolumeFiles) -> None:
         assert isinstance(target, VolumeFiles) and target.group is self.group, "a clone stays in its group"
-        await self._threads.run(self._clone, target)
+        try:
+            await self._threads.run(self._clone, target)
+        finally:
+            self._records.clear()
+            target._records.clear()
 
     async def sync(self) -> None:
-        await self._threads.run(_sync_file_system, self._special(Special.INFO))
+        await self._threads.run(sync_file_system, self._special(Special.INFO))
 
     async def close(self) -> None:
         release, self._release = self._release, None
@@ -151,6 +156,9 @@ class VolumeFiles:
 
     def _record(self, number: int) -> bytes:
         """The checked bytes of a record in use."""
+        known = self._records.get(number)
+        if known is not None:
+            return known
         kind = index_of(number)
         size = RECORD_SIZES[kind]
         data = os.pread(self._special(kind).fd, size, record_offset(number)) if 0 < number <= MAX_VNODE else b""
@@ -161,10 +169,19 @@ class VolumeFiles:
         record = VNODE.unpack(data)
         if record.magic != _MAGIC[kind] or record.word & 7 not in _TYPES[kind]:
             raise Damaged(f"volume {self.id}: vnode {number} has magic {record.magic:#x} and type {record.word & 7}")
-        return data
+        return self._keep(number, data)
 
     def _write_record(self, number: int, record: bytes) -> None:
+        self._records.pop(number, None)
         write_all(self._special(index_of(number)), record, record_offset(number))
+        if record[0] & 7:
+            self._keep(number, record)
+
+    def _keep(self, number: int, record: bytes) -> bytes:
+        if len(self._records) >= MAX_RECORDS:
+            self._records.clear()
+        self._records[number] = record
+        return record
 
     def _content(self, number: int) -> Descriptor:
         record = VNODE.unpack(self._record(number))
@@ -232,7 +249,7 @@ class VolumeFiles:
         vnode, old, _ = unpack_vnode(data)
         inode, file = self.group.create_data(number, vnode.uniquifier, vnode.data_version)
         try:
-            _copy_sparse(source, file, length)
+            copy_sparse(source, file, length)
             with self.group.lock:
                 self._write_record(number, pack_vnode(vnode, inode))
                 self.group.settle(old)
@@ -244,7 +261,7 @@ class VolumeFiles:
     def _clone(self, target: VolumeFiles) -> None:
         with self.group.membership:
             for kind in _INDEXES:
-                _reserve(target._special(kind), os.fstat(self._special(kind).fd).st_size)
+                reserve(target._special(kind), os.fstat(self._special(kind).fd).st_size)
             for kind in _INDEXES:
                 self._clone_index(target, kind)
 
@@ -284,16 +301,6 @@ def _read_index(file: Descriptor, kind: Special) -> bytes:
     return os.pread(file.fd, max(os.fstat(file.fd).st_size - size, 0), size)
 
 
-def _reserve(file: Descriptor, size: int) -> None:
-    """Find the room a later write needs, or leave the file as it is. Raises OSError ENOSPC."""
-    before = os.fstat(file.fd).st_size
-    try:
-        os.posix_fallocate(file.fd, 0, size)
-    except OSError:
-        os.ftruncate(file.fd, before)
-        raise
-
-
 def _inode_at(index: bytes, offset: int) -> int:
     if offset >= len(index) or not index[offset] & 7:
         return 0
@@ -308,31 +315,3 @@ def _with_cloned_bit(index: bytes, cloned: bool) -> bytes:
         if data[offset] & 7:
             data[offset] = data[offset] & ~CLONED | CLONED * cloned
     return bytes(data)
-
-
-def _copy_sparse(source: Descriptor, target: Descriptor, length: int) -> None:
-    """Copy `length` bytes into an empty file, leaving holes where they are."""
-    os.ftruncate(target.fd, length)
-    offset = 0
-    while offset < length:
-        try:
-            offset = os.lseek(source.fd, offset, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno != ENXIO:  # what is left is a hole
-                raise
-            return
-        end = min(os.lseek(source.fd, offset, os.SEEK_HOLE), length)
-        while offset < end:
-            copied = os.copy_file_range(source.fd, target.fd, min(end - offset, COPY_SIZE), offset, offset)
-            if not copied:
-                return  # the source became shorter, which its lock forbids
-            offset += copied
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _sync_file_system(file: Descriptor) -> None:
-    if _libc.syncfs(file.fd):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

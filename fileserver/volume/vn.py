@@ -123,11 +123,11 @@ class Vn:
         assert self.context is not None, f"{self!r} saved without its lock"
         disk = self.disk
         if self._directory is not None:
-            for companion in self.context.values():
-                companion.fresh = False
             # The page that says which others there are comes last: on a full disk a new page fails before it counts.
             for offset, page in reversed(self._directory.dirty_pages()):
                 await self.volume.files.write(self.number, offset, page)
+                for companion in self.context.values():
+                    companion.fresh = False
             self.volume.adjust(blocks(self._directory.length) - blocks(disk.length))
             disk.length = self._directory.length
         await self.volume.files.write_vnode(self.number, disk)

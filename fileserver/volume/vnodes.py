@@ -7,7 +7,7 @@ nobody waits for it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from errno import EINVAL
 from typing import TYPE_CHECKING
@@ -155,12 +155,13 @@ class Vnodes:
         parent: Vn,
         acl: bytes = b"",
         content: bytes = b"",
+        prepare: Callable[[Vnode], None] | None = None,
     ) -> Vn:
         """A new vnode of `parent`, a directory the caller has exclusively; it is locked until that context ends.
 
         Allocates number and uniquifier, *charges* its blocks and counts the file; record and content are written,
-        `content` being a symlink's target (an empty directory makes its own). Raises Abort VDISKFULL, VOVERQUOTA;
-        OSError.
+        `content` being a symlink's target (an empty directory makes its own); `prepare` changes the record before.
+        Raises Abort VDISKFULL, VOVERQUOTA; OSError.
         """
         assert parent.context is not None and type in (FILE, DIRECTORY, SYMLINK)
         price = NEW_DIRECTORY_BLOCKS if type == DIRECTORY else blocks(len(content))
@@ -189,6 +190,8 @@ class Vnodes:
                 server_modify_time=now,
                 acl=acl,
             )
+            if prepare is not None:
+                prepare(disk)
             vn = await self._lock_exclusive(number, parent.context)
             await self._volume.files.create_vnode(number, disk, content)
         except BaseException:
@@ -208,9 +211,9 @@ class Vnodes:
         """
         assert vn.context is not None
         price = blocks(vn.disk.length)
-        vn.removed = True
         vn.forget()
         await self._volume.files.remove_vnode(vn.number)
+        vn.removed = True
         self._volume.adjust(-price)
         self._volume.header.file_count -= 1
 

@@ -6,13 +6,14 @@ taken offline is in attach.py and offline.py; the on-disk side is `IVolumeFiles`
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from twisted.internet.defer import Deferred, DeferredLock
 
 from afs.errors import VolumeError
 from afs.types import AFSFid, AFSVolSync
-from fileserver.interfaces import IPartition, IVolumeFiles, VolumeHeader
+from fileserver.interfaces import IPartition, IVolumeFiles, Vnode, VolumeHeader
 from fileserver.volume.fsa import REFUSAL, Automaton, VolumeState
 from fileserver.volume.interfaces import Surroundings
 from fileserver.volume.vn import Vn
@@ -181,9 +182,10 @@ class Volume(Automaton):
         parent: Vn,
         acl: bytes = b"",
         content: bytes = b"",
+        prepare: Callable[[Vnode], None] | None = None,
     ) -> Vn:
         """A new vnode in `parent`, charged and counted; see `Vnodes.create`."""
-        return await self.vnodes.create(type, mode, owner, author, group, parent, acl, content)
+        return await self.vnodes.create(type, mode, owner, author, group, parent, acl, content, prepare)
 
     async def remove(self, vn: Vn) -> None:
         """Free a vnode and give its blocks back; see `Vnodes.remove`."""

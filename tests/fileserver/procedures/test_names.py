@@ -113,6 +113,25 @@ class Create(World):
         self.refused(VolumeError.VOVERQUOTA, self.on(1).CreateFile(ROOT, b"g", NOTHING))
         self.assertEqual((header.disk_used, header.file_count), (3, 2))
 
+    def test_no_room_for_the_name(self) -> None:
+        """When the directory cannot be written the new object goes away again, and the volume is as it was."""
+
+        async def full(operation: str, volume: int, number: int) -> None:
+            if operation == "write" and number == ROOT.Vnode:
+                raise OSError(errno.ENOSPC, "full")
+
+        volume = self.registry.find(VOLUME)
+        assert volume is not None
+        self.create(b"before")
+        before = volume.header.disk_used, volume.header.file_count, self.run_now(volume.files.vnodes())
+        self.partition.disk.fault = full
+        for call in (self.on(1).CreateFile, self.on(1).MakeDir):
+            self.refused(VolumeError.VDISKFULL, call(ROOT, b"x", NOTHING))
+        self.partition.disk.fault = None
+        self.assertEqual((volume.header.disk_used, volume.header.file_count), before[:2])
+        self.assertEqual(self.run_now(volume.files.vnodes()), before[2])
+        self.create(b"x")
+
     def test_a_full_directory(self) -> None:
         """EFBIG when 1023 pages are used up, and the vnode that was made for it is gone again."""
         self.run_now(self.on(1).FetchStatus(ROOT))

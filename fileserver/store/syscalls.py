@@ -1,0 +1,50 @@
+"""Whole files at a time, by system calls that copy, reserve and flush. They may take long: for threads."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from errno import ENXIO
+
+from fileserver.store.descriptors import Descriptor
+
+COPY_SIZE = 1 << 30
+"""Of one copy_file_range call; the kernel's own limit is 2 GiB."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def copy_sparse(source: Descriptor, target: Descriptor, length: int) -> None:
+    """Copy `length` bytes into an empty file, leaving holes where they are."""
+    os.ftruncate(target.fd, length)
+    offset = 0
+    while offset < length:
+        try:
+            offset = os.lseek(source.fd, offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != ENXIO:  # what is left is a hole
+                raise
+            return
+        end = min(os.lseek(source.fd, offset, os.SEEK_HOLE), length)
+        while offset < end:
+            copied = os.copy_file_range(source.fd, target.fd, min(end - offset, COPY_SIZE), offset, offset)
+            if not copied:
+                return  # the source became shorter, which its lock forbids
+            offset += copied
+
+
+def reserve(file: Descriptor, size: int) -> None:
+    """Find the room a later write needs, or leave the file as it is. Raises OSError ENOSPC."""
+    before = os.fstat(file.fd).st_size
+    try:
+        os.posix_fallocate(file.fd, 0, size)
+    except OSError:
+        os.ftruncate(file.fd, before)
+        raise
+
+
+def sync_file_system(file: Descriptor) -> None:
+    """Everything written to the file's file system so far survives a power cut. Raises OSError."""
+    if _libc.syncfs(file.fd):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
