@@ -119,9 +119,10 @@ def main() -> int:
         sides = {"stock": Side(True, vlload), "ours": Side(False, vlload)}
         measured: dict[str, list[Measured]] = {name: [] for name in sides}
         try:
-            for _ in range(options.rounds):
-                for name, side in sides.items():
-                    measured[name].append(side.round())
+            for number in range(options.rounds):
+                for name in sorted(sides, reverse=bool(number % 2)):  # neither always comes first
+                    os.sync()  # nor writes while the disk still takes what the other wrote
+                    measured[name].append(sides[name].round())
         finally:
             for side in sides.values():
                 side.network.close()
