@@ -28,14 +28,14 @@ DEAD_SECONDS = 3.0
 """When a writer takes the killed server for dead."""
 
 ORPHANS = re.compile(r"Found \d+ orphaned files and directories \(approx. \d+ KB\)$")
-"""A file whose creation or removal was cut off between its directory entry and its record, so that it was never answered.
+"""A file whose creation or removal was cut off between its directory entry and its record, and so never answered.
 Recovery keeps it, as the stock salvager does unless it is told to remove orphans.
 """
 STOCK_REPAIRS = re.compile(
     rf"{OLD_STATUS.pattern}|Vnode \d+: length incorrect; changed from \d+ to \d+$|{ORPHANS.pattern}"
 )
-"""What the salvager repairs after stock servers died in the middle of these same writes, and what no order of two writes
-prevents.
+"""What the salvager repairs after stock servers died in the middle of these same writes, and what no order of two
+writes prevents.
 """
 
 
