@@ -106,7 +106,7 @@ class Call:
         self.connection = connection
         self.number = number
         self.wire_cid = connection.wire.cid | channel
-        self.sender = Sender(limits.window)
+        self.sender = Sender(limits.window, connection.wire.peer.round_trip)
         self.receiver = Receiver(limits.window)
         self.sender.window = connection.peer_window
         self.state = CallState.PRECALL

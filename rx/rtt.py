@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 INITIAL_SECONDS = 1.0
 """Assumed before the first sample (RFC 6298). Stock assumes 2 s, which makes every early loss cost as much."""
 
@@ -18,15 +20,27 @@ LEAST_SAMPLE_SECONDS = 0.000_125
 """One unit of stock's estimator; a sample of zero would make the deviation meaningless."""
 
 
+QUEUEING_FACTOR = 1.25
+"""A path whose round trips are longer than this by its shortest has a queue (BBR's pacing gain probes for as much)."""
+
+QUEUEING_SECONDS = 0.005
+"""And this much more, for what the scheduling of both machines adds."""
+
+
+TELLING_SECONDS = 0.010
+"""On a shorter path a queue cannot be told from that scheduling; nor does it matter there how fast a window grows."""
+
+
 class RoundTrip:
     """What is known of the round trip to one peer."""
 
-    __slots__ = ("deviation", "retransmit_seconds", "samples", "smoothed")
+    __slots__ = ("deviation", "least", "retransmit_seconds", "samples", "smoothed")
 
     def __init__(self) -> None:
         self.smoothed = 0.0
         self.deviation = 0.0
         self.samples = 0
+        self.least = inf
         self.retransmit_seconds = INITIAL_SECONDS + ACK_ALLOWANCE_SECONDS
 
     def sample(self, seconds: float) -> None:
@@ -42,7 +56,16 @@ class RoundTrip:
             self.smoothed = seconds
             self.deviation = seconds / 2
         self.samples += 1
+        if seconds < self.least:
+            self.least = seconds
         self.retransmit_seconds = max(self.smoothed + 4 * self.deviation, FLOOR_SECONDS) + ACK_ALLOWANCE_SECONDS
+
+    @property
+    def queueing(self) -> bool:
+        """Whether packets may be waiting on the way: round trips have become longer than the shortest there was, or are
+        too short to tell.
+        """
+        return self.least < TELLING_SECONDS or self.smoothed > self.least * QUEUEING_FACTOR + QUEUEING_SECONDS
 
     def allowance(self) -> float:
         """Added to dead and idle times for a slow path: the round trip and eight deviations (rxi_CheckCall)."""

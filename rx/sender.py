@@ -12,6 +12,7 @@ from collections import deque
 
 from rx.constants import HEADER_SIZE, UNKNOWN_PEER_WINDOW, Flag, PacketType
 from rx.packet import pack_header
+from rx.rtt import RoundTrip
 from rx.window import CongestionWindow
 from rx.wire import Wire
 
@@ -49,6 +50,7 @@ class Sender:
         "_pending",
         "_recovery_order",
         "_rescue",
+        "_round_trip",
         "_status",
         "backoff",
         "ended",
@@ -62,7 +64,8 @@ class Sender:
         "window",
     )
 
-    def __init__(self, maximum_window: int) -> None:
+    def __init__(self, maximum_window: int, round_trip: RoundTrip | None = None) -> None:
+        """`round_trip`: what is known of the path, without which every loss counts as congestion."""
         self.first = 1
         self.next = 1
         self.last = 0  # sequence number of the last packet once it is cut
@@ -85,6 +88,7 @@ class Sender:
         self._offset = 0
         self._bursts: deque[tuple[int, float]] = deque(maxlen=BURSTS)
         self._congestion = CongestionWindow(maximum_window)
+        self._round_trip = round_trip
 
     @property
     def finished(self) -> bool:
@@ -259,8 +263,10 @@ class Sender:
             holes = _UNACKED in received
         if newly:
             self.backoff = 1
+        lost = self.lost
         if self.in_flight and (holes or self.first <= self._disordered_until) and self._find_losses():
-            self._congestion.lost(outstanding)
+            queueing = self._round_trip is None or self._round_trip.queueing
+            self._congestion.lost(outstanding, self.lost - lost, queueing)
             self._rescue = True
         elif newly:
             self._congestion.acknowledged(newly)

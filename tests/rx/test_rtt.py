@@ -39,6 +39,26 @@ class RoundTripTests(SynchronousTestCase):
             shaky.sample(0.050 if turn % 2 else 0.150)
         self.assertGreater(shaky.retransmit_seconds, steady.retransmit_seconds + 0.1)
 
+    def test_queueing(self) -> None:
+        """A queue is round trips that grew; a path that is only long, or shaky by a few milliseconds, has none."""
+        estimate = RoundTrip()
+        for _ in range(20):
+            estimate.sample(0.050)
+            self.assertFalse(estimate.queueing)
+        for _ in range(20):
+            estimate.sample(0.054)
+        self.assertFalse(estimate.queueing)
+        for _ in range(20):
+            estimate.sample(0.080)
+        self.assertTrue(estimate.queueing)
+
+    def test_too_short_to_tell(self) -> None:
+        """On a short path losses always count as congestion."""
+        estimate = RoundTrip()
+        for _ in range(20):
+            estimate.sample(0.002)
+        self.assertTrue(estimate.queueing)
+
     def test_absurd_sample(self) -> None:
         """A sample longer than a minute is no sample."""
         estimate = RoundTrip()
@@ -62,12 +82,23 @@ class CongestionWindowTests(SynchronousTestCase):
         """A loss halves the window; then a whole window of acknowledgements opens it by one."""
         window = CongestionWindow(255)
         window.acknowledged(48)
-        window.lost(64)
+        window.lost(64, 1, queueing=True)
         self.assertEqual(window.size, 32)
         window.acknowledged(31)
         self.assertEqual(window.size, 32)
         window.acknowledged(1)
         self.assertEqual(window.size, 33)
+
+    def test_noise(self) -> None:
+        """A few losses without a queue cost an eighth, which slow start regains; more than that are congestion."""
+        window = CongestionWindow(255)
+        window.acknowledged(1000)
+        window.lost(255, 6, queueing=False)
+        self.assertEqual(window.size, 224)
+        window.acknowledged(31)
+        self.assertEqual(window.size, 255)
+        window.lost(255, 7, queueing=False)
+        self.assertEqual(window.size, 127)
 
     def test_timeout_starts_again(self) -> None:
         """A timeout leaves one packet, and slow start up to half of what was."""
@@ -82,9 +113,9 @@ class CongestionWindowTests(SynchronousTestCase):
         """However often it loses, at least two packets stay; and a maximum of one is kept to."""
         window = CongestionWindow(255)
         for _ in range(20):
-            window.lost(window.size)
+            window.lost(window.size, 1, queueing=True)
         self.assertEqual(window.size, 2)
         narrow = CongestionWindow(1)
-        narrow.lost(1)
+        narrow.lost(1, 1, queueing=False)
         narrow.acknowledged(100)
         self.assertEqual(narrow.size, 1)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from ipaddress import IPv4Network
+from math import inf
 from random import Random
 
 from rx.call import Call
@@ -31,7 +32,7 @@ class Network:
     """What happens to datagrams on the way. Probabilities are per datagram, `latency` and `jitter` in seconds.
 
     Both ends are on a network of `interface_mtu` bytes a packet; `path_mtu` is the largest datagram a router between
-    them passes on.
+    them passes on. It sends `rate` bytes a second each way, and drops what would wait behind more than `queue` bytes.
     """
 
     latency: float = 0.001
@@ -40,6 +41,8 @@ class Network:
     duplication: float = 0.0
     interface_mtu: int = NATURAL_MTU
     path_mtu: int = MAXIMUM_MTU
+    rate: float = inf
+    queue: float = inf
 
 
 class Pair:
@@ -70,6 +73,7 @@ class Pair:
         self.drop: Callable[[Address, bytes], bool] = lambda to, datagram: False
         self.sent = 0
         self._tick = 0
+        self._free_at: dict[Address, float] = {}  # by direction, when the router has sent what waits
         self._flying: list[tuple[float, int, Address, Address, bytes]] = []
         self.flush()
 
@@ -104,8 +108,23 @@ class Pair:
         for _ in range(copies):
             if random.random() >= network.loss:
                 self._tick += 1
-                when = self.now + network.latency + random.random() * network.jitter
+                waited = self._wait(to, len(datagram))
+                if waited is None:
+                    continue
+                when = self.now + waited + network.latency + random.random() * network.jitter
                 heappush(self._flying, (when, self._tick, source, to, datagram))
+
+    def _wait(self, to: Address, size: int) -> float | None:
+        """The seconds until the router has sent a datagram; None when it has no room for it."""
+        network = self.network
+        if network.rate == inf:
+            return 0.0
+        behind = max(0.0, self._free_at.get(to, 0.0) - self.now)
+        if behind * network.rate > network.queue:
+            return None
+        behind += size / network.rate
+        self._free_at[to] = self.now + behind
+        return behind
 
     def next_time(self) -> float | None:
         """When the next thing happens; None when nothing ever will."""
