@@ -43,7 +43,7 @@ async def attach(volume: Volume) -> None:
             raise Damaged("marked as needing a salvage")
         if header.in_use and header.type == 0:
             with _step(volume, Event.READ_BITMAP):
-                await recover(files, header)
+                await recover(files, header, volume.surroundings.breathe)
         await _begin_service(volume, files, header)
     except (Damaged, NoSuchVolume) as problem:
         log.error("{volume} cannot be attached: {problem}", volume=volume, problem=problem)

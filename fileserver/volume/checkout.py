@@ -117,7 +117,7 @@ async def _take(volume: Volume, mode: Mode) -> Checkout:
         files = await volume.partition.open_volume(volume.id)
         header = await files.read_header()
         if header.in_use and header.type == 0:
-            await recover(files, header)
+            await recover(files, header, volume.surroundings.breathe)
         header.in_use = 0
     except (Damaged, NoSuchVolume, OSError) as problem:
         if files is not None:

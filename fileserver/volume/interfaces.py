@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from fileserver.volume.fsa import Watcher, ignore
 from fileserver.volume.vn import VnodeCache
@@ -44,3 +45,8 @@ class Surroundings:
 
     def seconds(self) -> int:
         return int(self.now())
+
+    async def breathe(self) -> None:
+        """Let other calls have the reactor, in the middle of long work on a store that answers without waiting."""
+        if self.clock is not None:
+            await deferLater(self.clock, 0)

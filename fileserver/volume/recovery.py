@@ -1,18 +1,20 @@
 """Make a volume true again whose last user did not close it.
 
 What a crash can leave in the order things are written (content, record, directory entry; and back on removal): content
-longer than its record says, a directory with some of its pages written, vnodes no directory names, stale counts in the
-header. All but the unnamed vnodes, which do no harm, are put right here; whatever else contradicts itself is Damaged.
+longer than its record says, a directory with some of its pages written, a renamed object under both names, link counts
+of one more or less, vnodes no directory names, stale counts in the header. All but the unnamed vnodes, which do no
+harm, are put right here (names and links in `named.py`); whatever else contradicts itself is Damaged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from twisted.logger import Logger
 
 from fileserver.directory import BLOB_SIZE, BLOBS_PER_PAGE, DOT_DOT_BLOB, MAX_NAME, PAGE_SIZE, Directory
 from fileserver.interfaces import Damaged, IVolumeFiles, Vnode, VolumeHeader
+from fileserver.volume.named import BREATH, Links, recover_names
 from fileserver.volume.vn import DIRECTORY, blocks
 from fileserver.volume.volume import UNIQUIFIER_AHEAD
 
@@ -22,19 +24,23 @@ _FIRST = 1
 _NAME = 12  # an entry's name begins after flag, length, next, vnode and uniquifier
 
 
-async def recover(files: IVolumeFiles, header: VolumeHeader) -> None:
+async def recover(files: IVolumeFiles, header: VolumeHeader, breathe: Callable[[], Awaitable[None]]) -> None:
     """Lengths from the contents, directories from their entries, counts from the index, the uniquifier beyond all given
     out.
 
-    Changes `header` without writing it. Raises Damaged, OSError.
+    Changes `header` without writing it; `breathe` is awaited now and then. Raises Damaged, OSError.
     """
     live = dict(await files.vnodes())
     disk_used = 0
-    for number in live:
+    said: dict[int, Links] = {}
+    for count, number in enumerate(live):
+        if count % BREATH == 0:
+            await breathe()
         vnode = await files.read_vnode(number)
         if await _recover_vnode(files, number, vnode, live):
             log.warn("volume {id}: recovered vnode {number}", id=header.id, number=number)
         disk_used += blocks(vnode.length)
+        said[number] = Links(vnode.parent, vnode.link_count)
     log.warn(
         "volume {id} was not closed cleanly: {old} files and {used} blocks were {count} and {blocks}",
         id=header.id,
@@ -43,6 +49,7 @@ async def recover(files: IVolumeFiles, header: VolumeHeader) -> None:
         count=len(live),
         blocks=disk_used,
     )
+    await recover_names(files, live, said, breathe)
     header.file_count = len(live)
     header.disk_used = disk_used
     highest = max(live.values(), default=0)

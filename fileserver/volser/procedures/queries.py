@@ -81,8 +81,13 @@ class Queries(AFSVol):
         volumes = sorted(self._registry.volumes(self._partition(partid)), key=_id_of)
         if not full:
             return tuple(listing.bare(volume.id, 0, b"") for volume in volumes)
-        entries = [await entry(volume, self._transactions, listing, self._now(), single=False) for volume in volumes]
-        return tuple(each for each in entries if each is not None)
+        entries = []
+        for volume in volumes:
+            await self._registry.surroundings.breathe()
+            found = await entry(volume, self._transactions, listing, self._now(), single=False)
+            if found is not None:
+                entries.append(found)
+        return tuple(entries)
 
     async def _list_one(self, partid: int, volid: int, listing: Listing[Info]) -> tuple[Info, ...]:
         self._partition(partid)
