@@ -56,8 +56,8 @@ class Transaction:
 
     @property
     def checkout(self) -> Checkout:
-        """The volume. Abort ENOENT while, or because, there is none."""
-        if self._checkout is None:
+        """The volume. Abort ENOENT while, or because, there is none to work on."""
+        if self._checkout is None or not self._checkout.usable:
             raise Abort(ENOENT)
         return self._checkout
 

@@ -38,6 +38,7 @@ class Checkout:
         self.files = files
         self.online = online
         self.destroyed = False
+        self.usable = True  # until `destroy` is tried: whatever comes of that, its files are closed
 
     async def write(self) -> None:
         """Write the header as changed."""
@@ -51,6 +52,7 @@ class Checkout:
 
     async def destroy(self) -> None:
         """Remove the volume from its partition, clients or no clients; what is left to do afterwards is `give_back`."""
+        self.usable = False
         if self.online:
             await self._go_offline()
         self.destroyed = True
@@ -58,9 +60,9 @@ class Checkout:
         await self.volume.partition.destroy_volume(self.volume.id)
 
     async def _go_offline(self) -> None:
-        self.online = False
         self.volume.leave()
         taken = await _take(self.volume, self.mode)
+        self.online = False
         self.header, self.files = taken.header, taken.files
 
     async def give_back(self) -> None:
@@ -71,7 +73,8 @@ class Checkout:
         volume = self.volume
         volume.borrowed = False
         if self.online:
-            volume.leave()
+            if self.usable:
+                volume.leave()  # else `destroy` did, and found it in nobody's hands
             return
         try:
             if not self.destroyed:
