@@ -93,6 +93,7 @@ class Call:
         "error",
         "number",
         "peer_status",
+        "queued",
         "receiver",
         "sender",
         "started",
@@ -114,6 +115,7 @@ class Call:
         self.error: RxError | None = None
         self.user_status = 0
         self.peer_status = 0
+        self.queued = False  # the server has no place to run it yet
         self.deadlines = deadlines = NO_DEADLINES.copy()
         self._abort_code: int | None = None
         self._accounted = 0

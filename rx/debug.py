@@ -1,7 +1,7 @@
 """Answers to packets that belong to no connection: VERSION, and DEBUG as rxdebug asks (protocol page rx.md, section 7).
 
-There is no packet pool and there are no server threads here: the packet counts are zero, and "idle threads" are the
-calls that could still be taken.
+There is no packet pool and there are no server threads here: the packet counts are zero, "idle threads" are the calls
+that could begin at once, and those "waiting for a thread" wait for their turn.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from rx.packet import (
     pack_header,
 )
 from rx.peer import Address, Peer
+from rx.turns import Turns
 
 if TYPE_CHECKING:
+    from rx.call import Call
     from rx.connection import Connection, Key
 
 DEFAULT_VERSION = b"txafs"
@@ -43,6 +45,7 @@ _BYTE = 0xFF
 _FROM_SERVER = _BYTE ^ Flag.CLIENT_INITIATED
 _PACKETS_IN, _PACKETS_OUT = 1, 2  # rx.h RX_OTHER_*
 _CHECKSUMS, _ATTACH_WAIT = 4, 64  # rx.h RX_CONN_*
+_WAIT_WINDOW, _WAIT_PROCESS, _RECEIVE_DONE = 4, 16, 32  # rx.h RX_CALL_*
 _AUTHENTICATED = 2
 _SERVER_TYPE = 1
 
@@ -77,19 +80,18 @@ class DebugAnswers:
         self._servers = servers
         self._clients = clients
         self._peers = peers
-        self._limits = output.limits
         self._statistics = output.statistics
         self._connection_lists: dict[int, tuple[float, list[tuple[bool, Key]]]] = {}
         self._peer_list: tuple[float, list[Address]] = (-inf, [])
 
-    def answer(self, fields: tuple[int, ...], datagram: bytes, now: float, server_calls: int) -> bytes | None:
+    def answer(self, fields: tuple[int, ...], datagram: bytes, now: float, turns: Turns[Any] | None) -> bytes | None:
         """The reply to one DEBUG packet, None when it asks nothing."""
         request = debug_request(datagram)
         if request is None:
             return None
         type_, index = request
         if type_ == DebugType.GETSTATS:
-            body = self._stats(server_calls)
+            body = self._stats(turns)
         elif type_ in (DebugType.GETCONN, DebugType.GETALLCONN):
             body = self._connection(type_, max(index, 0), now)
         elif type_ == DebugType.RXSTATS:
@@ -100,11 +102,13 @@ class DebugAnswers:
             body = DEBUG_REQUEST.pack(type=int(DebugType.BADTYPE), index=int(DebugType.BADTYPE))
         return _reply_header(fields) + body
 
-    def _stats(self, server_calls: int) -> bytes:
+    def _stats(self, turns: Turns[Any] | None) -> bytes:
         record = _STATS._replace(
             calls_executed=self._statistics.calls_executed & _WORD,
             version=VERSION_LETTER,
-            idle_threads=max(0, self._limits.server_calls - server_calls),
+            waiting=turns.waiting if turns else 0,
+            waited=turns.waited & _WORD if turns else 0,
+            idle_threads=turns.idle if turns else 0,
         )
         return DEBUG_STATS.pack(record)
 
@@ -187,6 +191,7 @@ def describe_connection(connection: Connection) -> tuple[object, ...]:
         security_index=wire.security_index,
         call_states=bytes(CallState.NOTINIT if call is None else call.state for call in calls),
         call_modes=bytes(0 if call is None else call.mode for call in calls),
+        call_flags=bytes(0 if call is None else _flags(call) for call in calls),
         call_other=bytes(
             0
             if call is None
@@ -201,6 +206,12 @@ def describe_connection(connection: Connection) -> tuple[object, ...]:
         natural_mtu=connection.wire.peer.mtu,
     )
     return record
+
+
+def _flags(call: Call) -> int:
+    """What a call waits for (rx.h RX_CALL_*), and whether all its data has come."""
+    waits = _WAIT_PROCESS if call.queued else _WAIT_WINDOW if call.sender.blocked else 0
+    return waits | (_RECEIVE_DONE if call.receiver.complete else 0)
 
 
 def describe_peer(peer: Peer) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import inf
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rx.connection import Connection, Key
 from rx.constants import CHANNEL_MASK, EPOCH_ANY_ADDRESS, HEADER_SIZE, Flag, PacketType, RxCode
@@ -29,6 +29,7 @@ from rx.security.interfaces import Binding, ISecurity, SecurityFactory
 from rx.security.null import Null
 from rx.stateless import Nonces
 from rx.timers import DEAD_SECONDS, IDLE_SECONDS, Patience
+from rx.turns import Turns
 from rx.wire import Wire
 
 _CLIENT_INITIATED = int(Flag.CLIENT_INITIATED)
@@ -59,6 +60,8 @@ class Endpoint:
     def __init__(self, random: Random, limits: Limits | None = None, version: bytes = DEFAULT_VERSION) -> None:
         self.limits = limits or Limits()
         self.version = version
+        self.turns: Turns[Any] | None = None
+        """What decides which calls run, for rxdebug to tell of."""
         self.networks: Sequence[Near] = ()
         """The networks this machine is on; datagrams to others are no larger than every path carries."""
         self._output = Output(self.limits)
@@ -205,7 +208,7 @@ class Endpoint:
         if type_ == _VERSION:
             self._send(address, answer_version(fields, self.version))
         elif type_ == _DEBUG:
-            self._send(address, self._debug.answer(fields, datagram, now, self._quota.count))
+            self._send(address, self._debug.answer(fields, datagram, now, self.turns))
         elif type_ <= _VERSION:
             self._receive_new(fields, datagram, address, now)
 

@@ -83,6 +83,7 @@ class Server:
     def __init__(self, port: RxPort, turns: Turns[Callable[[], None]] | None = None) -> None:
         self._port = port
         self._turns: Turns[Callable[[], None]] = turns or Turns()
+        port.endpoint.turns = self._turns
         self.services: list[Offered] = []
         self.rpc_statistics: RpcStatistics | None = None
         """Where calls are counted as the RXSTATS service tells them; several servers of a process share one."""
@@ -107,11 +108,13 @@ class Server:
         host = conversation.peer[0]
 
         def start() -> None:
+            conversation.call.queued = False
             self._drive(self._serve(offered, conversation))
 
         if self._turns.enter(host, start):
             start()
             return
+        conversation.call.queued = True
         completed = conversation.on_completed
 
         def withdraw() -> None:

@@ -24,6 +24,7 @@ class Turns(Generic[T]):
         self._total = total
         self._per_host = per_host
         self.running = 0
+        self.waited = 0  # how many ever were queued
         self._running_of: dict[Hashable, int] = {}
         self._waiting_of: dict[Hashable, deque[T]] = {}
         self._turns: deque[Hashable] = deque()
@@ -36,6 +37,7 @@ class Turns(Generic[T]):
             return True
         queue = self._waiting_of.setdefault(host, deque())
         queue.append(call)
+        self.waited += 1
         if len(queue) == 1 and self._running_of.get(host, 0) < self._per_host:
             self._turns.append(host)
         return False
@@ -63,6 +65,11 @@ class Turns(Generic[T]):
             if host in self._turns:
                 self._turns.remove(host)
         return True
+
+    @property
+    def idle(self) -> int:
+        """How many more could run now."""
+        return self._total - self.running
 
     @property
     def waiting(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rx.constants import CallState, DebugType, Flag, PacketType
 from rx.packet import DEBUG_CONNECTION, DEBUG_PEER, DEBUG_REQUEST, DEBUG_STATS, RX_STATISTICS
+from rx.turns import Turns
 from tests.rx.test_connection import DirectCase
 from tests.support.captures import VECTORS
 from tests.support.craft import craft, data
@@ -45,11 +46,18 @@ class DebugTests(DirectCase):
         self.assertEqual(asked, 3)
 
     def test_stats(self) -> None:
-        """Calls executed are those that arrived."""
+        """Calls executed are those that arrived; those waiting for their turn wait, to rxdebug, for a thread."""
         self.arrive()
         stats = DEBUG_STATS.unpack(self.ask(DebugType.GETSTATS))
-        self.assertEqual((stats.calls_executed, stats.version, stats.waiting), (1, b"S", 0))
-        self.assertEqual(stats.idle_threads, self.limits.server_calls - 1)
+        self.assertEqual((stats.calls_executed, stats.version, stats.waiting, stats.idle_threads), (1, b"S", 0, 0))
+        self.server.turns = turns = Turns[str](total=3)
+        for expected in ((2, 0, 0), (1, 0, 0), (0, 0, 0), (0, 1, 1), (0, 2, 2)):
+            turns.enter("host", "call")
+            stats = DEBUG_STATS.unpack(self.ask(DebugType.GETSTATS))
+            self.assertEqual((stats.idle_threads, stats.waiting, stats.waited), expected)
+        turns.leave("host")
+        stats = DEBUG_STATS.unpack(self.ask(DebugType.GETSTATS))
+        self.assertEqual((stats.idle_threads, stats.waiting, stats.waited), (0, 1, 2))
 
     def connections(self, type_: int) -> list[Any]:
         """Every connection told of, as rxdebug walks them."""
