@@ -10,7 +10,7 @@ from errno import EXDEV
 from afs.acl import ALL_RIGHTS, SYSADMINID, AccessList, Entry
 from afs.names import VOLUME_NAME_MAX, base_name
 from fileserver.directory import Directory
-from fileserver.interfaces import IVolumeFiles, Vnode, VolumeHeader
+from fileserver.interfaces import Vnode, VolumeHeader
 from fileserver.volume.checkout import Checkout
 from fileserver.volume.vn import DIRECTORY, blocks
 from fileserver.volume.volume import UNIQUIFIER_START
@@ -26,18 +26,6 @@ INITIAL_QUOTA = 5000
 
 ROOT_VNODE = ROOT_UNIQUE = 1
 ROOT_MODE = 0o777
-
-
-DUMP_HEADERS = 166
-"""Bytes of a dump that holds nothing, without its strings: dump header, volume header and end mark (volume-format.md
-section 9).
-"""
-
-VNODE_TAG, VNODE_FIELDS, GROUP_FIELD, ACL_FIELD = 9, 38, 5, 193
-"""Bytes of a vnode in a dump: its number; its fields; those that only some have."""
-
-LENGTH_FIELD, LONG_LENGTH_FIELD = 5, 9
-"""Bytes before a vnode's content: its length in 32 or 64 bits."""
 
 
 def new_header(volume_id: int, parent: int, name: bytes, type: int, now: int) -> VolumeHeader:  # noqa: A002
@@ -145,16 +133,3 @@ async def _finish(source: Checkout, target: Checkout, header: VolumeHeader) -> N
     await target.write()
     await target.sync()
     await source.write()
-
-
-async def dump_size(files: IVolumeFiles, header: VolumeHeader, from_date: int) -> int:
-    """Bytes of a dump since `from_date` with all its directories (volume-format.md section 9)."""
-    size = DUMP_HEADERS + 2 * len(header.name) + len(header.offline_message)
-    for number, _ in await files.vnodes():
-        vnode = await files.read_vnode(number)
-        size += VNODE_TAG
-        directory = vnode.type == DIRECTORY
-        if directory or vnode.server_modify_time >= from_date:
-            size += VNODE_FIELDS + (GROUP_FIELD if vnode.group else 0) + (ACL_FIELD if directory else 0)
-            size += vnode.length + (LONG_LENGTH_FIELD if vnode.length >> 32 else LENGTH_FIELD)
-    return size

@@ -1,6 +1,6 @@
 """AFSVol as this server answers it, and who may ask for what.
 
-Dump streams (Dump, Restore, Forward) and SplitVolume are not served yet: RXGEN_OPCODE.
+SplitVolume is not served yet: RXGEN_OPCODE.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from afs.errors import VolserError
 from afs.rpc.volser import AFSVol
-from fileserver.volser.procedures.clones import Clones
+from fileserver.volser.procedures.dumps import Dumps
 from fileserver.volser.transactions import Transactions
 from fileserver.volume.registry import Registry
 from rx.errors import Abort
@@ -46,9 +46,9 @@ class VolumeServer:
     is_administrator: Callable[[ServerCall], bool]
     now: Callable[[], int]
 
-    def procedures(self, call: ServerCall) -> Clones:
+    def procedures(self, call: ServerCall) -> Dumps:
         """The procedures for one call. Raises Abort VOLSERBAD_ACCESS where the caller may not make it."""
         operation = AFSVol.operations.get(call.opcode)
         if operation is not None and operation.name not in ANYONE and not self.is_administrator(call):
             raise Abort(VolserError.VOLSERBAD_ACCESS)
-        return Clones(self.registry, self.transactions, self.now)
+        return Dumps(self.registry, self.transactions, self.now)

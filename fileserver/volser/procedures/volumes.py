@@ -28,9 +28,9 @@ from fileserver.volser.cloning import (
     READ_ONLY,
     READ_WRITE,
     create_root,
-    dump_size,
     new_header,
 )
+from fileserver.volser.dump import Dump
 from fileserver.volser.procedures.queries import Queries
 from fileserver.volser.transactions import Transaction
 from fileserver.volume.checkout import Checkout, Mode
@@ -212,7 +212,7 @@ class Changes(Queries):
     async def GetSize(self, from_trans: int, from_date: int) -> volintSize:
         async with self._transactions.use(from_trans, b"GetSize") as transaction:
             checkout = transaction.checkout
-            return volintSize(dump_size=await dump_size(checkout.files, checkout.header, from_date))
+            return volintSize(dump_size=await Dump(checkout.header, checkout.files, from_date).size())
 
     async def NukeVolume(self, partid: int, vol_id: int) -> None:
         where = self._registry.partition(partid)

@@ -38,9 +38,9 @@ class Privileges(Volser):
 
         return self.run_now(attempt())
 
-    def test_streams_are_not_served_yet(self) -> None:
-        """Dump and its kin are RXGEN_OPCODE, upon which vos says so."""
-        self.assertEqual(self.code(self.volser.Dump(0, 0, Buffer())), RxgenCode.RXGEN_OPCODE)
+    def test_not_served_yet(self) -> None:
+        """SplitVolume is RXGEN_OPCODE, upon which vos says so."""
+        self.assertEqual(self.code(self.volser.SplitVolume(0, 0, 0, 0, Buffer())), RxgenCode.RXGEN_OPCODE)
 
     def test_created_secretly(self) -> None:
         """ITCreate wins over the other bits: the volume is taken offline without being called busy."""
