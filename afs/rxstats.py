@@ -22,10 +22,27 @@ from rx.errors import Abort
 from rx.peer import Address
 from rx.rpcstats import Counters, RpcStatistics, Table, Times
 from rx.server import Server, ServerCall
-from rx.service import Service
+from rx.service import Operation, Service
 
-STAT_INDICES: dict[type[Service], int] = {RXAFSCB: 6, RXAFS: 7, PR: 8, VOTE: 11, DISK: 12, VL: 15, AFSVol: 16}
+STAT_INDICES: dict[type[Service], int] = {
+    RXAFSCB: 6,
+    RXAFS: 7,
+    PR: 8,
+    VOTE: 11,
+    DISK: 12,
+    VL: 15,
+    AFSVol: 16,
+    RXSTATS: 9,
+}
 """By which number each interface goes in the counters: `statindex` in its .xg."""
+
+NEWER = ("StoreACL",)
+"""RPCs that stock 1.8 does not have: behind those it has."""
+
+FIRST: dict[type[Service], tuple[int, ...]] = {
+    VL: (514, 504, 519, 527, 533, 501, 502, 503, 505, 506, 507, 508, 509, 510, 511, 512, 513)
+}
+"""vldbint.xg does not declare its RPCs in the order of their opcodes; the other interfaces do."""
 
 WORDS = 28
 """Of one RPC's counters (rx.h rx_function_entry_v1_t)."""
@@ -130,10 +147,20 @@ def serve(
     server.add(RXSTATS, lambda call: Statistics(statistics, allowed, now, call), security_indices=security_indices)
 
 
+def in_order(service: type[Service]) -> list[Operation]:
+    """A service's RPCs by their places in the counters."""
+    first = FIRST.get(service, ())
+
+    def place(operation: Operation) -> tuple[bool, int]:
+        return operation.name in NEWER, first.index(operation.opcode) if operation.opcode in first else len(first)
+
+    return sorted(service.operations.values(), key=place)
+
+
 def _entries(peer: tuple[int, int], serves: bool, table: Table) -> Iterator[tuple[int, ...]]:
     """Of every interface that was called every RPC, called or not."""
     for service, index in STAT_INDICES.items():
-        rows = [table.get(operation) for operation in service.operations.values()]
+        rows = [table.get(operation) for operation in in_order(service)]
         if any(rows):
             for number, row in enumerate(rows):
                 yield (*peer, int(serves), index, len(rows), number, *_words(row or _NONE))
@@ -156,7 +183,8 @@ def _clock(seconds: float) -> tuple[int, int]:
 
 
 def _numbers(peer: Address) -> tuple[int, int]:
-    return int.from_bytes(bytes(map(int, peer[0].split("."))), "big"), peer[1]
+    """A peer's address and port as stock sends them from x86, and takes them there: each turned round."""
+    return int.from_bytes(bytes(map(int, peer[0].split("."))), "little"), int.from_bytes(peer[1].to_bytes(2, "little"))
 
 
 def _clear(tables: Iterable[Table], what: int) -> None:

@@ -24,7 +24,9 @@ class RXSTATS(Service, service_id=409):
 
     @rpc(1)
     async def RetrievePeerRPCStats(self, client_version: UInt32) -> tuple[UInt32, UInt32, UInt32, UInt32, rpcStats]:
-        """Counters by peer: returns (server_version, stat_count, clock_sec, clock_usec, stats)."""
+        """Counters by peer: returns the same. The .xg has stat_count before the clock, but stock's ends both mistake
+        them for those of the process, and so agree.
+        """
 
     @rpc(2)
     async def QueryProcessRPCStats(self) -> Int32:
