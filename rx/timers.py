@@ -8,7 +8,7 @@ wake-up that finds nothing due just asks for the next.
 from __future__ import annotations
 
 from enum import IntEnum
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
 from typing import NamedTuple, Protocol
@@ -98,19 +98,30 @@ class Sleeper(Protocol):
 
 
 class Deadlines:
-    """Who wants to be woken when."""
+    """Who wants to be woken when.
 
-    __slots__ = ("_heap", "_tick")
+    An entry of the heap is stale once its sleeper is to wake at another time. Stale ones are swept out before they
+    outnumber the others, so that a connection's calls, and connections that are forgotten, leave nothing behind.
+    """
+
+    __slots__ = ("_armed", "_heap", "_tick")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Sleeper]] = []
+        self._armed = 0  # sleepers that are to wake at all
         self._tick = count()
 
     def arm(self, sleeper: Sleeper, when: float) -> None:
         """Wake at `when`, unless it wakes earlier anyway."""
         if when < sleeper.wake_at:
+            if sleeper.wake_at == inf:
+                self._armed += 1
             sleeper.wake_at = when
-            heappush(self._heap, (when, next(self._tick), sleeper))
+            heap = self._heap
+            heappush(heap, (when, next(self._tick), sleeper))
+            if len(heap) > 2 * self._armed + STALE_DEADLINES:
+                heap[:] = [entry for entry in heap if entry[2].wake_at == entry[0]]
+                heapify(heap)
 
     def next(self) -> float | None:
         """The earliest wake-up. It may be one that finds nothing to do."""
@@ -126,15 +137,24 @@ class Deadlines:
             when, _, sleeper = heappop(heap)
             if when != sleeper.wake_at:
                 continue
-            sleeper.wake_at = inf
+            self.forget(sleeper)
             following = sleeper.wake(now)
             if following < inf:
                 self.arm(sleeper, max(following, now + LEAST_SLEEP_SECONDS))
 
     def forget(self, sleeper: Sleeper) -> None:
         """Wake it no more."""
-        sleeper.wake_at = inf
+        if sleeper.wake_at < inf:
+            self._armed -= 1
+            sleeper.wake_at = inf
+
+    def __len__(self) -> int:
+        """Entries kept, stale ones too."""
+        return len(self._heap)
 
 
 LEAST_SLEEP_SECONDS = 0.001
 """A wake-up re-arms no nearer than this, so that rounding cannot make it spin."""
+
+STALE_DEADLINES = 64
+"""Entries that may be stale besides as many as are not: sweeping then costs each push next to nothing."""

@@ -7,7 +7,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rx.timers import Deadlines
+from rx.timers import STALE_DEADLINES, Deadlines
 from tests.support.budget import budget
 
 
@@ -59,6 +59,21 @@ class DeadlinesTests(SynchronousTestCase):
         following = table.next()
         assert following is not None
         self.assertGreater(following, 1.0)
+
+    def test_nothing_piles_up(self) -> None:
+        """Deadlines that were overtaken, or whose sleeper is forgotten, are not kept until they would have been due."""
+        table, busy, quiet = Deadlines(), Sleeper(), Sleeper()
+        table.arm(quiet, 500.0)
+        for second in range(400):
+            table.arm(busy, second + 700.0)
+            table.arm(busy, second + 0.5)
+            table.run(second + 0.5)
+            passing = Sleeper()
+            table.arm(passing, second + 800.0)
+            table.forget(passing)
+        self.assertLess(len(table), STALE_DEADLINES + 8)
+        table.run(500.0)
+        self.assertEqual((len(busy.woken), quiet.woken), (400, [500.0]))
 
     def test_random(self) -> None:
         """However deadlines are set, every one is met by a wake-up at its time or, when time jumps, at the next run."""
