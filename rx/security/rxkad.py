@@ -28,6 +28,7 @@ VERSION = 2
 WHOLE_TICKET, ENCRYPTED_PART = 256, 213
 """What the response says in place of a key version when the ticket is one of Kerberos 5."""
 
+KERBEROS_5 = (WHOLE_TICKET, ENCRYPTED_PART)
 MOST_KRB4_KVNO = 255
 LEAST_TICKET, MOST_TICKET = 32, 12000
 """Sizes of a ticket in bytes (rxkad.p.h)."""
@@ -159,7 +160,11 @@ class RxkadClient:
         raise Abort(RxkadCode.RXKADINCONSISTENCY, "a client checks no response")
 
     def respond(self, challenge: bytes, call_numbers: tuple[int, int, int, int]) -> bytes:
-        """See ISecurity. Bytes after a challenge of the new form are ignored, as stock does."""
+        """See ISecurity. Bytes after a challenge of the new form are ignored, as stock does.
+
+        The old form is answered with tickets of Kerberos 4 alone (see RxkadServer.check_response): servers use it
+        towards clients that send no checksums, and this one does.
+        """
         old = len(challenge) <= OLD_CHALLENGE.size
         form = OLD_CHALLENGE if old else CHALLENGE
         if len(challenge) < form.size:
@@ -167,6 +172,8 @@ class RxkadClient:
         asked = form.unpack(challenge)
         if asked.level > self.level:
             raise Abort(RxkadCode.RXKADLEVELFAIL, f"the server wants level {asked.level}")
+        if old and self._token.kvno in KERBEROS_5:
+            raise Abort(RxkadCode.RXKADPACKETSHORT, "a challenge of the old form")
         answer = asked.challenge_id + 1 & _WORD
         return self._old_response(answer) if old else self._response(answer, call_numbers)
 
@@ -239,7 +246,12 @@ class RxkadServer:
         raise Abort(RxkadCode.RXKADINCONSISTENCY, "a server is not challenged")
 
     def check_response(self, response: bytes, now: float) -> tuple[int, int, int, int]:
-        """See ISecurity. The order of the checks, and so of the codes, is stock's (rxkad_server.c)."""
+        """See ISecurity. The order of the checks, and so of the codes, is stock's (rxkad_server.c).
+
+        The old form does not say which connection it is for, and after it packets need no checksum: whoever makes a
+        client answer in it can be that client elsewhere. So it is taken with tickets of Kerberos 4 alone, which need
+        DES to be allowed; every client that has others sends checksums from its first packet on.
+        """
         form = RESPONSE_HEAD if self._modern else OLD_RESPONSE_HEAD
         if len(response) < form.size:
             raise Abort(RxkadCode.RXKADPACKETSHORT, f"a response of {len(response)} bytes")
@@ -249,6 +261,8 @@ class RxkadServer:
             raise Abort(RxkadCode.RXKADPACKETSHORT, f"{present} bytes of a ticket of {head.ticket_length}")
         if not LEAST_TICKET <= head.ticket_length <= MOST_TICKET:
             raise Abort(RxkadCode.RXKADTICKETLEN, f"a ticket of {head.ticket_length} bytes")
+        if not self._modern and head.kvno in KERBEROS_5:
+            raise Abort(RxkadCode.RXKADUNKNOWNKEY, "a ticket of Kerberos 5 in a response of the old form")
         proof = _ticket(head.kvno, response[form.size : form.size + head.ticket_length], self._keys)
         check_times(proof, now)
         cipher: CipherType = Cipher(proof.session_key)
@@ -308,7 +322,7 @@ def response_checksum(cleared: bytes) -> int:
 
 
 def _ticket(kvno: int, data: bytes, keys: Keys) -> Ticket:
-    if kvno in (WHOLE_TICKET, ENCRYPTED_PART):
+    if kvno in KERBEROS_5:
         return decode(data, kvno == ENCRYPTED_PART, keys)
     if kvno > MOST_KRB4_KVNO:
         raise Abort(RxkadCode.RXKADUNKNOWNKEY, f"tickets of kind {kvno} are unknown")

@@ -21,6 +21,8 @@ from tests.support.rxkad import DES_KEY, NOW, USER, Keys, client, krb4_token, se
 
 ALICE = Identity("rxkad", "alice", "", "LAB.TEST")
 BINDING = Binding(0x8765_4321, 0x1234_5678, 2)
+DES_KEYS = Keys({}, {3: DES_KEY})
+"""A server's where DES is allowed, with the key of `krb4_token`."""
 
 ANSWERS = frozenset(RxkadCode) - {RxkadCode.RXKADINCONSISTENCY, RxkadCode.RXKADBADKEY, RxkadCode.RXKADILLEGALLEVEL}
 """What a client may be told about a response."""
@@ -62,7 +64,7 @@ class RxkadCase(SynchronousTestCase):
         other.meet(1 if modern else 0)
 
     def ends(self, level: Level, modern: bool = True) -> tuple[RxkadClient, RxkadServer]:
-        ends = client(level=level), server()
+        ends = (client(level=level), server()) if modern else (client(krb4_token(), level), server(DES_KEYS))
         self.bound(*ends, modern)
         ends[1].check_response(ends[0].respond(ends[1].challenge(), NUMBERS), NOW)
         return ends
@@ -83,7 +85,7 @@ class HandshakeTests(RxkadCase):
         here, there = client(), server()
         self.bound(here, there)
         self.assertEqual(there.check_response(here.respond(there.challenge(), NUMBERS), NOW), NUMBERS)
-        here, there = client(), server()
+        here, there = client(krb4_token()), server(DES_KEYS)
         self.bound(here, there, modern=False)
         self.assertEqual(there.check_response(here.respond(there.challenge(), NUMBERS), NOW), (0, 0, 0, 0))
 
@@ -108,6 +110,20 @@ class HandshakeTests(RxkadCase):
             self.assertEqual(there.open(1, 2, 3, spare, body, NOW), b"data")
             self.refused(RxkadCode.RXKADSEALEDINCON, there.open, 1, 2, 3, 0, body, NOW)
 
+    def test_old_form_needs_des(self) -> None:
+        """Tickets of Kerberos 5 are neither sent nor taken in the old form, which is bound to no connection."""
+        for kvno in (213, 256):
+            using = replace(token(), kvno=kvno)
+            here, there = client(using), server()
+            self.bound(here, there, modern=False)
+            self.refused(RxkadCode.RXKADPACKETSHORT, here.respond, there.challenge(), NUMBERS)
+            here = client(replace(using, kvno=3))
+            here.bind(BINDING)
+            response = bytearray(here.respond(there.challenge(), NUMBERS))
+            response[8:12] = kvno.to_bytes(4, "big")
+            self.refused(RxkadCode.RXKADUNKNOWNKEY, there.check_response, bytes(response), NOW)
+            self.assertEqual((there.authenticated, there.identity), (False, ANONYMOUS))
+
     def test_replayed(self) -> None:
         """A response recorded elsewhere proves nothing: other challenge, connection, epoch or security index."""
         here, there = client(), server(seed=1)
@@ -127,13 +143,13 @@ class HandshakeTests(RxkadCase):
 
     def test_old_replayed(self) -> None:
         """So does one in the old form to another challenge."""
-        here, there = client(), server(seed=1)
+        here, there = client(krb4_token()), server(DES_KEYS, seed=1)
         self.bound(here, there, modern=False)
         recorded = here.respond(there.challenge(), NUMBERS)
-        other = server(seed=2)
+        other = server(DES_KEYS, seed=2)
         other.bind(BINDING)
         self.refused(RxkadCode.RXKADOUTOFSEQUENCE, other.check_response, recorded, NOW)
-        other = server(seed=1)
+        other = server(DES_KEYS, seed=1)
         other.bind(BINDING)
         self.refused(RxkadCode.RXKADPACKETSHORT, other.check_response, recorded + b"\0", NOW)
 
@@ -162,7 +178,7 @@ class HandshakeTests(RxkadCase):
             ):
                 self.refused(RxkadCode.RXKADLEVELFAIL, here.respond, form, NUMBERS)
         for modern in (True, False):
-            here, there = client(level=Level.AUTH), server(minimum=Level.CRYPT)
+            here, there = client(krb4_token(), Level.AUTH), server(DES_KEYS, Level.CRYPT)
             self.bound(here, there, modern)
             response = here.respond(server(minimum=Level.CLEAR).challenge(), NUMBERS) if not modern else None
             if response is None:
@@ -182,7 +198,7 @@ class HandshakeTests(RxkadCase):
     def test_every_prefix(self) -> None:
         """A response cut anywhere is too short, and leaves the server as it was (advisory 2011-001)."""
         for modern in (True, False):
-            here, there = client(), server()
+            here, there = client(krb4_token()), server(DES_KEYS)
             self.bound(here, there, modern)
             response = here.respond(there.challenge(), NUMBERS)
             for size in range(len(response)):
@@ -196,7 +212,7 @@ class HandshakeTests(RxkadCase):
         Version and spare are read by nobody, but the new form's checksum covers them.
         """
         for modern in (True, False):
-            here, there = client(), server()
+            here, there = client(krb4_token()), server(DES_KEYS)
             self.bound(here, there, modern)
             response = here.respond(there.challenge(), NUMBERS)
             for at in range(len(response)):
@@ -281,7 +297,7 @@ class TicketTests(RxkadCase):
         """Who has a ticket but not its session key is nobody, at either form."""
         stolen = replace(token(), session_key=b"a guess!")
         self.refused(RxkadCode.RXKADSEALEDINCON, self.respond(stolen, server()), NOW)
-        here, there = client(stolen), server()
+        here, there = client(replace(krb4_token(), session_key=b"a guess!")), server(DES_KEYS)
         self.bound(here, there, modern=False)
         response = here.respond(there.challenge(), NUMBERS)
         self.refused(RxkadCode.RXKADOUTOFSEQUENCE, there.check_response, response, NOW)
@@ -299,10 +315,10 @@ class TicketTests(RxkadCase):
     def test_krb4(self) -> None:
         """A ticket of Kerberos 4 is unknown unless DES is allowed (advisories 2003-001, 2013-003)."""
         self.refused(RxkadCode.RXKADUNKNOWNKEY, self.respond(krb4_token(), server()), NOW)
-        there = server(Keys({}, {3: DES_KEY}))
+        there = server(DES_KEYS)
         self.respond(krb4_token(), there)(NOW)
         self.assertEqual(there.identity, ALICE)
-        self.refused(RxkadCode.RXKADUNKNOWNKEY, self.respond(krb4_token(kvno=4), server(Keys({}, {3: DES_KEY}))), NOW)
+        self.refused(RxkadCode.RXKADUNKNOWNKEY, self.respond(krb4_token(kvno=4), server(DES_KEYS)), NOW)
 
     def test_kinds(self) -> None:
         """Versions beyond 255 that are no kind of ticket are unknown, whatever keys there are."""
@@ -318,7 +334,7 @@ class TicketTests(RxkadCase):
 
     def test_never(self) -> None:
         """A ticket of Kerberos 4 without end never expires."""
-        there = server(Keys({}, {3: DES_KEY}))
+        there = server(DES_KEYS)
         self.respond(krb4_token(replace(USER, start=0), life=0xFF), there)(NOW)
         self.assertEqual(there.expires, NEVER)
 
