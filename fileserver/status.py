@@ -132,7 +132,7 @@ def new_mode(caller: Caller, status: AFSStoreStatus) -> int:
 
 
 def signed(word: int) -> int:
-    """An id as AFS means it: groups are negative."""
+    """A word as AFS means it where it is an id (groups are negative) or, on the wire of AFSVol, a date."""
     return word - (1 << 32) if word & 0x80000000 else word
 
 

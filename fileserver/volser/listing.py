@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from afs.errors import VolumeError
 from afs.rpc.volser import volintInfo, volintXInfo
 from fileserver.interfaces import StoreError, VolumeHeader
+from fileserver.status import signed
 from fileserver.volser.transactions import Transactions
 from fileserver.volume.checkout import peek
 from fileserver.volume.fsa import ERROR_STATES, VolumeState
@@ -75,21 +76,21 @@ def _base(volume: Volume, header: VolumeHeader, now: int) -> volintInfo:
         parentID=header.parent,
         cloneID=header.clone_id,
         status=VOK,
-        copyDate=header.copy_date,
+        copyDate=signed(header.copy_date),
         inUse=_online(volume, header),
         needsSalvaged=header.needs_salvaged or volume.state in ERROR_STATES,
         destroyMe=DESTROY_ME if header.destroy_me else 0,
-        creationDate=header.creation_date,
-        accessDate=header.access_date,
-        updateDate=header.update_date,
-        backupDate=header.backup_date,
+        creationDate=signed(header.creation_date),
+        accessDate=signed(header.access_date),
+        updateDate=signed(header.update_date),
+        backupDate=signed(header.backup_date),
         dayUse=_day_use(header, now),
         filecount=header.file_count,
         maxquota=header.max_quota,
         size=header.disk_used,
         spare0=header.min_quota,
         spare1=min(sum(header.week_use), MAX_INT32),
-        spare2=header.update_counter,
+        spare2=signed(header.update_counter),
     )
 
 
@@ -102,12 +103,12 @@ def _extended(volume: Volume, header: VolumeHeader, now: int) -> volintXInfo:
         parentID=header.parent,
         cloneID=header.clone_id,
         status=VOK,
-        copyDate=header.copy_date,
+        copyDate=signed(header.copy_date),
         inUse=_online(volume, header),
-        creationDate=header.creation_date,
-        accessDate=header.access_date,
-        updateDate=header.update_date,
-        backupDate=header.backup_date,
+        creationDate=signed(header.creation_date),
+        accessDate=signed(header.access_date),
+        updateDate=signed(header.update_date),
+        backupDate=signed(header.backup_date),
         dayUse=_day_use(header, now),
         filecount=header.file_count,
         maxquota=header.max_quota,

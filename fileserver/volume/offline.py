@@ -57,7 +57,7 @@ async def _put_away(volume: Volume) -> None:
     header.in_use = 0
     header.needs_salvaged |= volume.condemned
     try:
-        if volume.writable or volume.condemned:
+        if volume.writable or volume.marked or volume.condemned:
             volume.send(Event.WRITE_HEADER)
             try:
                 await volume.write_header()

@@ -53,6 +53,7 @@ class Volume(Automaton):
         "condemned",
         "dirty",
         "id",
+        "marked",
         "parent",
         "partition",
         "special_status",
@@ -80,6 +81,7 @@ class Volume(Automaton):
         self.borrowed = False  # a volume-server transaction has it
         self.condemned = False  # damage was found: to ERROR as soon as nobody uses it
         self.dirty = False  # the header in memory differs from the one on disk
+        self.marked = False  # the header on disk says that it is in use
         self._header: VolumeHeader | None = None
         self._files: IVolumeFiles | None = None
         self._next_unique = 0  # what the next vnode gets
@@ -247,6 +249,7 @@ class Volume(Automaton):
             self.header.uniquifier = stored = min(self._next_unique + ahead, MAX_UINT32)
             self.dirty = False
             await self.files.write_header(self.header)
+            self.marked = bool(self.header.in_use)
             self._stored_unique = stored
 
     def closed(self) -> IVolumeFiles | None:

@@ -23,6 +23,7 @@ from afs.rpc.volser import (
     volser_status,
 )
 from fileserver.interfaces import IPartition, NoSuchVolume, StoreError
+from fileserver.status import signed
 from fileserver.volser.cloning import (
     BACKUP,
     READ_ONLY,
@@ -149,7 +150,7 @@ class Changes(Queries):
             header = transaction.checkout.header
         return volser_status(
             volID=header.id,
-            nextUnique=header.uniquifier,
+            nextUnique=signed(header.uniquifier),
             type=header.type,
             parentID=header.parent,
             cloneID=header.clone_id,
@@ -158,12 +159,12 @@ class Changes(Queries):
             maxQuota=header.max_quota,
             minQuota=header.min_quota,
             owner=header.owner,
-            creationDate=header.creation_date,
-            accessDate=header.access_date,
-            updateDate=header.update_date,
-            expirationDate=header.expiration_date,
-            backupDate=header.backup_date,
-            copyDate=header.copy_date,
+            creationDate=signed(header.creation_date),
+            accessDate=signed(header.access_date),
+            updateDate=signed(header.update_date),
+            expirationDate=signed(header.expiration_date),
+            backupDate=signed(header.backup_date),
+            copyDate=signed(header.copy_date),
         )
 
     async def SetInfo(self, tid: int, status: volintInfo) -> None:

@@ -45,10 +45,10 @@ class Volser(Base):
         return AFSVol.client(_Factory(server))
 
     def do(self, call: Awaitable[T]) -> T:
-        return self.run_now(_coroutine(call))
+        return self.run_now(as_coroutine(call))
 
     def code(self, call: Awaitable[Any]) -> int:
-        return self.refused(_coroutine(call))
+        return self.refused(as_coroutine(call))
 
     def create(self, volume_id: int = VOLUME, name: bytes = b"vol") -> None:
         """What `vos create` does."""
@@ -88,5 +88,5 @@ class _Factory:
         return await InProcess(self._server.procedures(call)).call(operation, arguments, timeout)
 
 
-async def _coroutine(call: Awaitable[T]) -> T:
+async def as_coroutine(call: Awaitable[T]) -> T:
     return await call

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from errno import EINVAL, ENOENT, EROFS
 
+from twisted.internet.defer import Deferred, ensureDeferred
+
 from afs.errors import VolserError, VolumeError
 from afs.rpc.volser import (
     ITBusy,
@@ -14,7 +16,7 @@ from afs.rpc.volser import (
     VTOutOfService,
 )
 from fileserver.volser.transactions import TIMEOUT_SECONDS
-from tests.fileserver.volser.support import BACKUP, KEEP, READONLY, RW, VOLUME, Volser
+from tests.fileserver.volser.support import BACKUP, KEEP, READONLY, RW, VOLUME, Volser, as_coroutine
 from tests.fileserver.volume.support import use
 
 
@@ -133,3 +135,44 @@ class InTransactions(Volser):
         self.begin()
         self.run_now(self.transactions.close())
         self.run_now(use(self.server))
+
+    def test_a_clone_written_while_clients_use_it(self) -> None:
+        """A header written with clients about is marked as closed when they are gone, read-only or not."""
+        self.create()
+        self.backup()
+        self.run_now(use(self.server, BACKUP))
+        trans = self.begin(BACKUP, ITBusy)
+        self.do(self.volser.SetDate(trans, 9))
+        self.do(self.volser.EndTrans(trans))
+        disk = self.server.disk.volumes[BACKUP]
+        self.assertEqual((disk.header.in_use, disk.header.creation_date), (1, 9))
+        self.run_now(self.server.registry.shutdown())
+        self.assertEqual(disk.header.in_use, 0)
+
+    def test_ended_while_it_is_being_opened(self) -> None:
+        """Whoever guesses the number of a transaction that is not there yet does not leave its volume behind."""
+        gate: Deferred[None] = Deferred()
+
+        async def slow(operation: str, volume: int, number: int) -> None:
+            await gate
+
+        self.create()
+        self.server.disk.fault = slow
+        opening = ensureDeferred(as_coroutine(self.volser.TransCreate(VOLUME, 0, ITOffline)))
+        (transaction,) = self.transactions
+        self.do(self.volser.EndTrans(transaction.id))
+        self.server.disk.fault = None
+        gate.callback(None)
+        self.successResultOf(opening)
+        self.assertEqual(list(self.transactions), [])
+        self.run_now(use(self.server))
+
+    def test_words_that_do_not_fit(self) -> None:
+        """Dates are stored as they came, types that do not exist and another parent are refused."""
+        self.create()
+        trans = self.begin()
+        self.do(self.volser.SetDate(trans, -5))
+        self.assertEqual(self.do(self.volser.GetStatus(trans)).creationDate & 0xFFFFFFFF, 2**32 - 5)
+        self.assertEqual(self.code(self.volser.SetIdsTypes(trans, b"vol", 7, VOLUME, 0, 0)), EINVAL)
+        self.assertEqual(self.code(self.volser.SetIdsTypes(trans, b"vol", RW, 5, 0, 0)), EINVAL)
+        self.do(self.volser.EndTrans(trans))
