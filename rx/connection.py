@@ -13,6 +13,7 @@ from rx.constants import (
     CHANNEL_MASK,
     CHANNELS,
     HEADER_SIZE,
+    JUMBO_MAX_PACKETS,
     MAX_ACKS,
     UNKNOWN_PEER_WINDOW,
     CallState,
@@ -334,6 +335,8 @@ class Connection:
         words = unpack_trailer(trailer)
         if len(words) >= 2:
             self.wire.peer.announce_mtu(words[0], words[1])
+        jumbo = words[3] if len(words) >= 4 and self.output.jumbograms else 1
+        self.wire.peer.jumbo_packets = min(max(jumbo, 1), JUMBO_MAX_PACKETS)
         if len(words) >= 3:
             self.peer_window = min(max(words[2], 1), self.output.limits.window, MAX_ACKS)
 

@@ -229,10 +229,10 @@ def describe_peer(peer: Peer) -> tuple[object, ...]:
         resent=peer.packets_resent & _WORD,
         natural_mtu=peer.path.limit,
         maximum_mtu=peer.maximum_mtu,
-        maximum_datagram_packets=1,
+        maximum_datagram_packets=peer.jumbo_packets,
         interface_datagram_packets=1,
         mtu=peer.mtu,
-        datagram_packets=1,
+        datagram_packets=peer.jumbo_packets,
         bytes_sent=peer.bytes_sent,
         bytes_received=peer.bytes_received,
     )

@@ -17,6 +17,7 @@ from rx.constants import CHANNEL_MASK, EPOCH_ANY_ADDRESS, HEADER_SIZE, Flag, Pac
 from rx.debug import DEFAULT_VERSION, DebugAnswers, answer_version
 from rx.errors import Abort
 from rx.events import Event
+from rx.jumbo import join
 from rx.keepalive import NatKeepalive
 from rx.limits import EVICTION_SCAN, STRAY_ANSWERS, Limits
 from rx.output import Datagrams, Output, runs
@@ -30,7 +31,7 @@ from rx.security.null import Null
 from rx.stateless import Nonces
 from rx.timers import DEAD_SECONDS, IDLE_SECONDS, Patience
 from rx.turns import Turns
-from rx.wire import Wire
+from rx.wire import Outbox, Wire
 
 _CLIENT_INITIATED = int(Flag.CLIENT_INITIATED)
 _VERSION = int(PacketType.VERSION)
@@ -318,6 +319,8 @@ class Endpoint:
                 call.flush(now)
         if not output.outbox:
             return []
+        if output.jumbograms:
+            self._join(output.outbox)
         result = runs(output.outbox, self.limits)
         output.outbox.clear()
         for run in result:
@@ -326,6 +329,13 @@ class Endpoint:
             if peer is not None:
                 peer.bytes_sent += run.segment_size * (len(run.payloads) - 1) + len(run.payloads[-1])
         return result
+
+    def _join(self, outbox: Outbox) -> None:
+        """Make jumbograms for the peers that take them."""
+        for address, datagrams in outbox.items():
+            peer = self._peers.get(address)
+            if peer is not None and peer.jumbo_packets > 1 and len(datagrams) > 1:
+                outbox[address] = join(datagrams, peer.jumbo_packets)
 
     def next_timeout(self) -> float | None:
         """When to call `handle_timeout` next; None for never. The past when something waits to be drained."""
@@ -341,6 +351,10 @@ class Endpoint:
         queue = self._output.outbox.setdefault(address, [])
         if len(queue) < STRAY_ANSWERS:
             queue.append(datagram)
+
+    def send_jumbograms(self) -> None:
+        """From now on, to peers that take them: the driver has no better way to send many packets at once."""
+        self._output.jumbograms = True
 
     @property
     def unix_offset(self) -> float:

@@ -68,6 +68,11 @@ class Limits:
     stock servers have it, but for the fileserver (10).
     """
 
+    jumbograms: bool = False
+    """Send jumbograms to peers that take them. They save sends and cost IP fragments, so they pay where the socket
+    cannot send runs by itself; there the driver turns this on.
+    """
+
     segments: int = 64
     """Datagrams in one run: UDP_MAX_SEGMENTS of Linux before 6.9."""
 

@@ -40,6 +40,7 @@ class Output:
         "deadlines",
         "events",
         "idle",
+        "jumbograms",
         "limits",
         "outbox",
         "statistics",
@@ -50,6 +51,7 @@ class Output:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.jumbograms = limits.jumbograms
         self.events: list[Event] = []
         self.outbox: Outbox = {}
         self.deadlines = Deadlines()

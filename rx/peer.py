@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rx.constants import MAXIMUM_MTU, MINIMUM_MTU, NATURAL_MTU
+from rx.jumbo import JUMBO_PACKET
 from rx.pathmtu import PathMtu
 from rx.rtt import RoundTrip
 
@@ -18,6 +19,7 @@ class Peer:
         "bytes_sent",
         "connections",
         "interface_mtu",
+        "jumbo_packets",
         "maximum_mtu",
         "packets_resent",
         "packets_sent",
@@ -32,6 +34,7 @@ class Peer:
         self.interface_mtu = interface_mtu  # our own, where the way to it begins
         self.path = PathMtu(interface_mtu)
         self.maximum_mtu = NATURAL_MTU
+        self.jumbo_packets = 1  # at most, in one datagram to this peer
         self.reachable_until = float("-inf")
         self.connections = 0
         self.packets_sent = 0
@@ -41,8 +44,9 @@ class Peer:
 
     @property
     def mtu(self) -> int:
-        """Size of the datagrams sent, Rx header included."""
-        return self.path.size
+        """Size of the packets sent, Rx header included. Jumbograms are for peers that take no larger packets."""
+        size = self.path.size
+        return min(size, JUMBO_PACKET) if self.jumbo_packets > 1 and size <= NATURAL_MTU else size
 
     def announce_mtu(self, maximum: int, natural: int) -> None:
         """The peer told what it takes. Absurd values are brought into the range Rx allows, as stock does."""

@@ -218,12 +218,14 @@ class RxPort:
         """Bind and begin to receive. Raises CannotListenError, which names the port."""
         host, number = self._bind_to
         try:
-            bound: DatagramPort = UdpSocket(self._bind_to, self._report)
+            bound = UdpSocket(self._bind_to, self._report)
         except OSError as problem:
             reason = "in use" if problem.errno == EADDRINUSE else strerror(problem.errno or 0)
             raise CannotListenError(host, number, f"UDP port {number} of {host}: {reason}") from problem
         self._socket = self.tap.wrap(bound, self.doRead) if self.tap is not None else bound
         self.endpoint.networks = near_networks()
+        if not bound.sends_batches:
+            self.endpoint.send_jumbograms()
         self.reactor.addReader(self)
 
     @property

@@ -4,6 +4,7 @@ nothing is left.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -111,11 +112,16 @@ class RxSimulation(SynchronousTestCase):
             path_mtu=random.choice((16384, 16384, 1444, 3000, 8192)),
         )
         memory = random.choice((1 << 28, 1 << 28, 100_000))
+        limits = Limits(
+            buffered_bytes=memory,
+            jumbograms=random.random() < 0.3,
+            jumbo_packets=random.choice((0, 1, 1, 2, 4, 6, 255)),
+        )
         pair = Pair(
             seed,
             network,
-            Limits(window=random.choice(WINDOWS), buffered_bytes=memory, send_buffer=random.choice((5000, 256 << 10))),
-            Limits(window=random.choice(WINDOWS), buffered_bytes=memory, packet_size=random.choice((16384, 1444, 600))),
+            replace(limits, window=random.choice(WINDOWS), send_buffer=random.choice((5000, 256 << 10))),
+            replace(limits, window=random.choice(WINDOWS), packet_size=random.choice((16384, 1444, 600))),
         )
         client, server = Talker(random), Answerer(random, random.choice((0.0, 0.0, 0.1)))
         pair.on_client, pair.on_server = client.receive, server.receive
