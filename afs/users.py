@@ -81,7 +81,10 @@ def _decoded(word: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LocalRealms:
-    """Whose principals are this cell's own: realms, in any case, less the principals `name.instance@REALM` excluded."""
+    """Whose principals are this cell's own: realms, in lower case, less the principals `name.instance@REALM` excluded.
+
+    They match in any case.
+    """
 
     realms: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
@@ -89,7 +92,7 @@ class LocalRealms:
     @classmethod
     def of(cls, realms: Iterable[str], excluded: Iterable[str] = ()) -> "LocalRealms":
         """From names as they are written."""
-        return cls(frozenset(realm.upper() for realm in realms), frozenset(excluded))
+        return cls(frozenset(_lower(realm) for realm in realms), frozenset(excluded))
 
     @classmethod
     def read(cls, directory: Path) -> "LocalRealms":
@@ -103,7 +106,7 @@ class LocalRealms:
         """Whether an identity is one of this cell's own."""
         if not identity.realm:
             return True
-        return identity.realm.upper() in self.realms and _name(identity) + "@" + identity.realm not in self.excluded
+        return _lower(identity.realm) in self.realms and _name(identity) + "@" + identity.realm not in self.excluded
 
 
 def _read(path: Path) -> str:
@@ -151,11 +154,11 @@ class Authority:
         return any(IPv4Address(host) in network for network in self._trusted)
 
     async def user_id(self, names: INames, identity: Identity) -> int:
-        """The caller's protection id; ANONYMOUSID for nobody, and for a name that is unknown."""
+        """The caller's protection id; ANONYMOUSID for nobody, and for a name that is unknown or a group's."""
         if identity.kind == "anonymous":
             return ANONYMOUSID
-        (found,) = await names.names_to_ids([self._principal(identity).lower().encode()])
-        return found
+        (found,) = await names.names_to_ids([_encoded(self._principal(identity)).lower()])
+        return found if found > 0 else ANONYMOUSID
 
     async def groups(self, names: INames, user_id: int, administrator: bool) -> tuple[int, ...]:
         """The CPS of a caller (see INames.groups), system:administrators included when it is an administrator."""
@@ -176,7 +179,7 @@ class Authority:
         principal = self._principal(identity)
         if principal in self.users:
             return True
-        return "@" in principal and f"{_name(identity)}@{identity.realm.lower()}" in self.users
+        return "@" in principal and f"{_name(identity)}@{_lower(identity.realm)}" in self.users
 
     def _principal(self, identity: Identity) -> str:
         """The identity as UserList writes it."""
@@ -185,3 +188,13 @@ class Authority:
 
 def _name(identity: Identity) -> str:
     return f"{identity.name}.{identity.instance}" if identity.instance else identity.name
+
+
+def _lower(text: str) -> str:
+    """In lower case as AFS has it, of ASCII alone: `str` would make some letters of others, and of two realms one."""
+    return _encoded(text).lower().decode("utf-8", "surrogateescape")
+
+
+def _encoded(text: str) -> bytes:
+    """As it stood in a ticket or a file, which need not be UTF-8."""
+    return text.encode("utf-8", "surrogateescape")

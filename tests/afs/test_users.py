@@ -1,5 +1,6 @@
 """Who is an administrator."""
 
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -13,6 +14,18 @@ from rx.security.interfaces import ANONYMOUS, Identity
 
 OWN = [IPv4Address("10.0.0.5")]
 ADMIN = Identity("rxkad", "admin", "", "LAB.TEST")
+
+
+class AskedNames(BuiltinNames):
+    """Notes what was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[list[bytes]] = []
+
+    async def names_to_ids(self, names: Sequence[bytes]) -> list[int]:
+        self.asked.append(list(names))
+        return await super().names_to_ids(names)
 
 
 class UserListTests(SynchronousTestCase):
@@ -70,6 +83,17 @@ class LocalRealmsTests(SynchronousTestCase):
             ("bob", "", "", True),
         ):
             self.assertEqual(local.has(Identity("rxkad", name, instance, realm)), expected, (name, realm))
+
+    def test_letters(self) -> None:
+        """Only ASCII has a case: realms that other letters' lower or upper case would make the same are foreign."""
+        local = LocalRealms.of(["KISS.TEST"])
+        for realm, expected in (
+            ("kiss.test", True),
+            ("\u212aiss.test", False),  # the Kelvin sign, K in lower case
+            ("k\u0131ss.test", False),  # dotless i, I in upper case
+            ("ki\u017fs.test", False),  # long s, S in upper case
+        ):
+            self.assertEqual(local.has(Identity("rxkad", "a", "", realm)), expected, realm)
 
     def test_no_files(self) -> None:
         """Without files only principals without a realm are the cell's own."""
@@ -162,3 +186,25 @@ class AuthorityTests(SynchronousTestCase):
         authority, names = Authority(UserList()), BuiltinNames()
         for identity in (ANONYMOUS, ADMIN):
             self.assertEqual(self.successResultOf(ensureDeferred(authority.user_id(names, identity))), ANONYMOUSID)
+
+    def test_group_names(self) -> None:
+        """Who is called as a group is, is not that group."""
+        authority = Authority(UserList(), local_realms=["LAB.TEST"])
+        for group in ("system:administrators", "System:AuthUser"):
+            identity = Identity("rxkad", group, "", "LAB.TEST")
+            found = self.successResultOf(ensureDeferred(authority.user_id(BuiltinNames(), identity)))
+            self.assertEqual(found, ANONYMOUSID, group)
+
+    def test_looked_up(self) -> None:
+        """Names are looked up in lower case, of ASCII alone, whatever bytes the ticket held."""
+        names = AskedNames()
+        authority = Authority(UserList(), local_realms=["LAB.TEST"])
+        for name, realm, asked in (
+            ("Alice", "LAB.TEST", b"alice"),
+            ("Alice", "OTHER.TEST", b"alice@other.test"),
+            ("\u212aay", "LAB.TEST", "\u212aay".encode()),
+            ("caf\udce9", "LAB.TEST", b"caf\xe9"),
+        ):
+            identity = Identity("rxkad", name, "", realm)
+            self.successResultOf(ensureDeferred(authority.user_id(names, identity)))
+            self.assertEqual(names.asked.pop(), [asked])
