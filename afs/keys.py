@@ -49,6 +49,14 @@ class Key:
     enctype: int
     value: bytes = field(repr=False)
 
+    @property
+    def usable(self) -> bool:
+        """Whether rxkad knows what to do with a key of this kind and enctype, and it is as long as it has to be."""
+        if self.kind == KeyKind.RXKAD:
+            return len(self.value) == des.KEY_SIZE
+        profile = PROFILES.get(self.enctype) if self.kind == KeyKind.RXKAD_KRB5 else None
+        return profile is not None and len(self.value) == profile.key_size
+
 
 _RECORD = Struct(
     "size" / Int32ub,
@@ -162,18 +170,18 @@ class KeyStore:
 
     def _find(self, kind: int, enctype: int, kvno: int) -> bytes | None:
         for key in self.keys:
-            if (key.kind, key.enctype, key.kvno) == (kind, enctype, kvno):
+            if (key.kind, key.enctype, key.kvno) == (kind, enctype, kvno) and key.usable:
                 return key.value
         return None
 
 
 def _rank(key: Key) -> tuple[int, int] | None:
     """How a key compares with others as the one to make tickets with; None when it cannot."""
-    if key.kind == KeyKind.RXKAD and len(key.value) == des.KEY_SIZE:
+    if not key.usable:
+        return None
+    if key.kind == KeyKind.RXKAD:
         return -len(PREFERENCE) - 1, key.kvno
-    if key.kind == KeyKind.RXKAD_KRB5 and key.enctype in PREFERENCE:
-        return -PREFERENCE.index(Enctype(key.enctype)), key.kvno
-    return None
+    return -PREFERENCE.index(Enctype(key.enctype)), key.kvno
 
 
 def local_token(key: Key, random_bytes: Callable[[int], bytes] = os.urandom) -> Token:

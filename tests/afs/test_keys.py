@@ -88,6 +88,14 @@ class KeyStoreTests(SynchronousTestCase):
             self.assertIsNone(store.krb5_key(enctype, kvno))
         self.assertIsNone(store.des_key(1))
 
+    def test_wrong_sizes(self) -> None:
+        """A key that is too short or too long for what it says it is, is no key: no ticket makes anybody try it."""
+        damaged = [replace(AES, value=LAB_KEY[:16]), replace(AES, enctype=17), replace(DES, value=bytes(16))]
+        self.write("KeyFileExt", format_key_file_ext(damaged))
+        store = KeyStore(self.directory, allow_des=True)
+        found = store.krb5_key(18, 1), store.krb5_key(17, 1), store.des_key(3), store.latest()
+        self.assertEqual(found, (None, None, None, None))
+
     def test_no_files(self) -> None:
         """Without files there are no keys."""
         store = KeyStore(self.directory, allow_des=True)
