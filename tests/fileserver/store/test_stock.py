@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from errno import EBUSY
 from typing import Any
@@ -202,7 +203,8 @@ class StockWrote(TestCase):
         need_root()
         self.path = os.path.abspath(self.mktemp())
         os.mkdir(self.path, 0o700)
-        subprocess.run(["tar", "-C", self.path, "--numeric-owner", "-xpJf", VECTOR], check=True)
+        with tarfile.open(VECTOR) as image:
+            image.extractall(self.path, numeric_owner=True)
 
     async def walk(self, files: IVolumeFiles, number: int = 1, path: bytes = b"") -> dict[bytes, bytes | None]:
         """Path -> content of everything below a directory; None for directories."""
