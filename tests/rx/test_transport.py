@@ -140,6 +140,26 @@ class Turns(SynchronousTestCase):
             self.assertEqual([self.successResultOf(call) for call in calls], [1, 2, 3])
             self.assertEqual(sent, found)
 
+    def test_defects_cost_a_batch(self) -> None:
+        """An exception in the engine is logged and loses what had come; the port goes on, and the call is answered."""
+        sound = self.ports.server.endpoint.receive_datagrams
+        raised: list[int] = []
+
+        def defective(batch: list[Datagram], now: float) -> None:
+            if raised:
+                sound(batch, now)
+            else:
+                raised.append(len(batch))
+                raise KeyError("a defect")
+
+        self.patch(self.ports.server.endpoint, "receive_datagrams", defective)
+        call = Deferred.fromCoroutine(self.example.Add(1, 1))
+        self.ports.pump()
+        self.assertEqual((raised, len(self.flushLoggedErrors(KeyError))), ([1], 1))
+        self.assertNoResult(call)
+        self.ports.advance(5)
+        self.assertEqual(self.successResultOf(call), 2)
+
     def test_full_socket(self) -> None:
         """While the socket is full nothing is lost or overtaken, and sending goes on when it is writable."""
         wire = self.ports.wires[1]
