@@ -280,15 +280,18 @@ class Endpoint:
 
     def _admit(self, address: Address, now: float) -> bool:
         """Count one more connection of this host, in place of an idle one if need be. False when that is too many."""
-        quota = self._connection_quota
-        return quota.take(address[0]) or (quota.full and self._evict(now) and quota.take(address[0]))
+        quota, host = self._connection_quota, address[0]
+        return quota.take(host) or (self._evict(now, host if quota.used_up(host) else None) and quota.take(host))
 
-    def _evict(self, now: float) -> bool:
-        """Make room for one connection by forgetting an idle one, the oldest first. False when none is idle enough."""
+    def _evict(self, now: float, host: str | None) -> bool:
+        """Make room for one connection by forgetting an idle one, of this host if its share is used up, the oldest
+        first. False when none is idle enough.
+        """
         for _ in range(min(EVICTION_SCAN, len(self._servers))):
             key = next(iter(self._servers))
             connection = self._servers[key]
-            if connection.idle_since() + self.limits.eviction_idle_seconds <= now:
+            mine = host is None or connection.peer[0] == host
+            if mine and connection.idle_since() + self.limits.eviction_idle_seconds <= now:
                 self._forget(self._servers, connection)
                 return True
             del self._servers[key]  # and to the end of the queue

@@ -24,12 +24,11 @@ class Quota:
 
     def admits(self, host: str) -> bool:
         """Whether `take` would succeed."""
-        return self.count < self._in_all and self._by_host.get(host, 0) < self._per_host
+        return self.count < self._in_all and not self.used_up(host)
 
-    @property
-    def full(self) -> bool:
-        """Whether no host could take one more."""
-        return self.count >= self._in_all
+    def used_up(self, host: str) -> bool:
+        """Whether this host has all that one may have."""
+        return self._by_host.get(host, 0) >= self._per_host
 
     def give_back(self, host: str) -> None:
         """One fewer."""

@@ -216,6 +216,19 @@ class FloodTests(DirectCase):
         self.give(data(b"other", epoch=0x8000_0002), source=("10.0.0.3", 7001))
         self.assertEqual(len(list(self.server.server_connections)), 21)
 
+    def test_shares_are_used_again(self) -> None:
+        """A host whose share is used up gets new connections for its idle ones, never for calls or another host's."""
+        self.give(data(b"", epoch=0x8000_0002, last=False, seq=1), source=("10.0.0.3", 7001))
+        for index in range(20):
+            self.give(data(b"", cid=index * 4, last=False, seq=2), source=("10.0.0.2", 7001))
+        self.now += 31.0
+        for index in range(30, 60):
+            self.give(data(b"", cid=index * 4, last=False, seq=2), source=("10.0.0.2", 7001))
+        hosts = [connection.peer[0] for connection in self.server.server_connections]
+        self.assertEqual((hosts.count("10.0.0.2"), hosts.count("10.0.0.3")), (20, 1))
+        self.assertEqual(self.server.server_calls, 11, "the host's ten, and the other's")
+        self.assertEqual(self.server.statistics.refused_connections, 20)
+
     def test_connections_of_many_hosts(self) -> None:
         """All together end at the limit; calls in progress are never evicted, idle connections make room."""
         for index in range(200):
