@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from random import Random
-from time import perf_counter
+from time import process_time
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -152,7 +152,7 @@ class CostTests(SynchronousTestCase):
     """Refusing."""
 
     def test_bad_responses_are_cheap(self) -> None:
-        """A thousand bad responses a second, each with a ticket to be opened, leave the server most of its time
+        """A thousand bad responses a second, each with a ticket to be opened, leave the server half its time at least
         (CVE-2014-2852).
         """
         using = token(ALICE, key=bytes(32))
@@ -163,9 +163,9 @@ class CostTests(SynchronousTestCase):
             cid = 4 * (number + 1)
             opening = craft(PacketType.DATA, b"data", cid=cid, number=1, seq=1, security_index=2, spare=7)
             answer = craft(PacketType.RESPONSE, response, cid=cid, number=0, security_index=2)
-            began = perf_counter()
+            began = process_time()
             ends.server.receive_datagrams([(opening, CLIENT), (answer, CLIENT)], ends.now)
             ends.server.datagrams_to_send(ends.now)
-            spent += perf_counter() - began
+            spent += process_time() - began
         self.assertTrue(all(connection.error is not None for connection in ends.server.server_connections))
-        self.assertLess(spent, 0.8)
+        self.assertLess(spent, 0.5)
