@@ -37,8 +37,10 @@ from fileserver.volser.procedures import VolumeServer
 from fileserver.volser.transactions import SWEEP_SECONDS, Transactions
 from fileserver.volume.interfaces import Surroundings
 from fileserver.volume.registry import Registry
+from rx.client import Connection
 from rx.limits import Limits
 from rx.rpcstats import RpcStatistics
+from rx.security.interfaces import ISecurity
 from rx.server import Server, ServerCall
 from rx.taps import Tap
 from rx.transport import RxPort
@@ -156,9 +158,15 @@ class FileserverService(Service):
         self._serve(FileServer(self.registry, RxChannel(self.ports, uuid), self._authority, BuiltinNames(), self._now))
 
     def _vlserver(self, address: tuple[str, int]) -> VL:
+        return VL.client(self.ports[0].connect(address, VL.service_id, self._own_security()), timeout=CALL_SECONDS)
+
+    def _volser(self, address: tuple[str, int]) -> Connection:
+        return self.volser_ports[0].connect(address, AFSVol.service_id, self._own_security())
+
+    def _own_security(self) -> ISecurity | None:
+        """As whom we call the cell's other servers."""
         authentication = self.settings.authentication
-        security = authentication.own() if authentication is not None else None
-        return VL.client(self.ports[0].connect(address, VL.service_id, security), timeout=CALL_SECONDS)
+        return authentication.own() if authentication is not None else None
 
     def _indices(self, port: RxPort) -> tuple[int, ...]:
         """The security indices that services on a port are offered with."""
@@ -172,7 +180,7 @@ class FileserverService(Service):
             self._serve_statistics(server, self._rpc_statistics, indices)
             log.info("serving RXAFS on {address[0]}:{address[1]}", address=port.address)
         volser = VolumeServer(
-            self.registry, self.transactions, self._is_administrator, self.registry.surroundings.seconds
+            self.registry, self.transactions, self._is_administrator, self.registry.surroundings.seconds, self._volser
         )
         for port in self.volser_ports:
             server, indices = Server(port), self._indices(port)

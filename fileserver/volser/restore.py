@@ -101,6 +101,7 @@ async def restore(
     await restored.remove_unmentioned()
     await _recount(checkout, fields, breathe)
     checkout.header = _header(checkout.header, fields, cookie)
+    await checkout.sync()  # who moves a volume deletes its source next
     await checkout.write()
 
 

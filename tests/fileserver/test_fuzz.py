@@ -40,6 +40,7 @@ from rx.service import Procedures as Table
 from tests.fileserver.consistency import contradictions
 from tests.fileserver.hostile import VOLUMES, Requests
 from tests.fileserver.procedures.support import Call, Channel, Connection, Machine, Names
+from tests.fileserver.volser.support import unreachable
 from tests.support.budget import budget
 
 AT_ONCE = 12
@@ -124,7 +125,9 @@ class Fuzz(TestCase):
         self.server = FileServer(self.registry, self.channel, authority, Names(), lambda: self.time, PROMISES)
         self.server.callbacks.excess = PROMISES // 10
         self.begin = procedures(self.server)
-        self.volser = VolumeServer(self.registry, self.transactions, lambda _: True, self.surroundings.seconds)
+        self.volser = VolumeServer(
+            self.registry, self.transactions, lambda _: True, self.surroundings.seconds, unreachable
+        )
         self.connections = [
             Connection(address, identity)
             for address in self.channel.machines

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from afs.errors import VolserError
 from afs.rpc.volser import AFSVol
+from fileserver.volser.forward import Connect
 from fileserver.volser.procedures.dumps import Dumps
 from fileserver.volser.transactions import Transactions
 from fileserver.volume.registry import Registry
@@ -45,10 +46,12 @@ class VolumeServer:
     transactions: Transactions
     is_administrator: Callable[[ServerCall], bool]
     now: Callable[[], int]
+    connect: Connect
+    """To another volume server, as whom it takes for an administrator."""
 
     def procedures(self, call: ServerCall) -> Dumps:
         """The procedures for one call. Raises Abort VOLSERBAD_ACCESS where the caller may not make it."""
         operation = AFSVol.operations.get(call.opcode)
         if operation is not None and operation.name not in ANYONE and not self.is_administrator(call):
             raise Abort(VolserError.VOLSERBAD_ACCESS)
-        return Dumps(self.registry, self.transactions, self.now)
+        return Dumps(self.registry, self.transactions, self.now, self.connect)

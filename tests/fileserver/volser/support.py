@@ -13,8 +13,11 @@ from afs.rpc.volser import (
     volintInfo,
 )
 from fileserver.store.memory import Disk, MemoryPartition
+from fileserver.volser.forward import Peer
 from fileserver.volser.procedures import VolumeServer
 from fileserver.volser.transactions import Transactions
+from rx.constants import RxCode
+from rx.errors import CallLost
 from rx.service import InProcess
 from tests.fileserver.volume.support import Base, Server
 
@@ -25,6 +28,11 @@ KEEP = volintInfo(maxquota=-1, dayUse=-1, creationDate=-1, updateDate=-1, spare2
 """SetInfo that changes nothing."""
 
 T = TypeVar("T")
+
+
+def unreachable(address: tuple[str, int]) -> Peer:
+    """For a volume server that is alone."""
+    raise CallLost(RxCode.RX_CALL_DEAD, f"nobody is at {address}")
 
 
 class Volser(Base):
@@ -41,7 +49,9 @@ class Volser(Base):
 
     def caller(self, administrator: bool) -> AFSVol:
         surroundings = self.server.registry.surroundings
-        server = VolumeServer(self.server.registry, self.transactions, lambda _: administrator, surroundings.seconds)
+        server = VolumeServer(
+            self.server.registry, self.transactions, lambda _: administrator, surroundings.seconds, unreachable
+        )
         return AFSVol.client(_Factory(server))
 
     def do(self, call: Awaitable[T]) -> T:
