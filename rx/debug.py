@@ -6,9 +6,9 @@ that could begin at once, and those "waiting for a thread" wait for their turn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rx.constants import VERSION_SIZE, CallState, DebugType, Flag, PacketType
 from rx.output import Output
@@ -27,6 +27,8 @@ from rx.turns import Turns
 if TYPE_CHECKING:
     from rx.call import Call
     from rx.connection import Connection, Key
+
+T = TypeVar("T")
 
 DEFAULT_VERSION = b"txafs"
 
@@ -113,7 +115,7 @@ class DebugAnswers:
         return DEBUG_STATS.pack(record)
 
     def _connection(self, type_: int, index: int, now: float) -> bytes:
-        for is_client, key in self._listed_connections(type_, now)[index:]:
+        for is_client, key in _following(self._listed_connections(type_, now), index):
             connection = (self._clients if is_client else self._servers).get(key)
             if connection is not None:
                 return DEBUG_CONNECTION.pack(describe_connection(connection))
@@ -136,7 +138,7 @@ class DebugAnswers:
         if now >= taken + SNAPSHOT_SECONDS:
             addresses = list(self._peers)
             self._peer_list = now, addresses
-        for address in addresses[index:]:
+        for address in _following(addresses, index):
             if address in self._peers:
                 return DEBUG_PEER.pack(describe_peer(self._peers[address]))
         return DEBUG_PEER.pack(_PEER._replace(host=END_OF_PEERS))
@@ -237,6 +239,11 @@ def describe_peer(peer: Peer) -> tuple[object, ...]:
         bytes_received=peer.bytes_received,
     )
     return record
+
+
+def _following(items: list[T], index: int) -> Iterator[T]:
+    """What there is from this index on, without a copy of it: a stranger's question costs one step, not thousands."""
+    return (items[at] for at in range(index, len(items)))
 
 
 def _host(address: str) -> bytes:
