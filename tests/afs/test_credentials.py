@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib  # by name: trial takes a module's own `suppress` for something else
 from pathlib import Path
+from random import Random
 
 from construct import ConstructError
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from afs.credentials import CredentialsError, default_cache, for_cell, parse_cache, read_cache
 from rx.security.interfaces import Binding, Identity
 from rx.security.rxkad import ENCRYPTED_PART, WHOLE_TICKET, RxkadClient, RxkadServer
+from tests.support.budget import budget
 from tests.support.rxkad import Keys
 
 CACHE = Path(__file__).parent.parent / "vectors" / "kerberos" / "alice.ccache"
@@ -45,6 +48,27 @@ class CacheTests(SynchronousTestCase):
             self.assertGreater(size, 60, "cut between two credentials it is a shorter cache")
         self.assertRaises(ConstructError, parse_cache, b"\5\3" + content[2:])
         self.assertRaises(CredentialsError, read_cache, Path(self.mktemp()))
+
+    def test_garbage(self) -> None:
+        """Whatever a cache holds, reading it and making tokens of it raise what they say and nothing else."""
+        share = budget("afs.credentials.garbage", full=20_000, least=200)
+        random, content = Random(share.seed), CACHE.read_bytes()
+        kept = 0
+        for _ in range(share.count):
+            damaged = bytearray(content)
+            for _ in range(random.choice((1, 1, 2, 20))):
+                damaged[random.randrange(len(damaged))] = random.choice((0, 1, 0x7F, 0xFF, random.randrange(256)))
+            start = random.randrange(len(damaged))
+            del damaged[start : start + random.choice((0, 0, 1, 4, 100))]
+            try:
+                for credential in parse_cache(bytes(damaged)):
+                    for kvno in (WHOLE_TICKET, ENCRYPTED_PART):
+                        with contextlib.suppress(CredentialsError):
+                            credential.token(kvno)
+                            kept += 1
+            except ConstructError:
+                continue
+        self.assertGreater(kept, 0, "not everything was refused at the door")
 
     def test_default(self) -> None:
         """KRB5CCNAME says where, with or without its kind; kinds that are no files are refused."""
