@@ -18,7 +18,6 @@ class Statistics:
     __slots__ = (
         "bogus_host",
         "bogus_packets",
-        "busies_sent",
         "calls_executed",
         "data_resent",
         "duplicates_read",
@@ -42,7 +41,6 @@ class Statistics:
         self.duplicates_read = 0
         self.data_resent = 0
         self.pings_sent = 0
-        self.busies_sent = 0
         self.calls_executed = 0
         self.refused_connections = 0
         self.rtt_samples = 0

@@ -6,6 +6,7 @@ docs/testing-clients.md shows them at work. A server without a tap pays nothing 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,11 @@ class Stack(Tap):
     async def admit(self, service: type[Service], call: ServerCall) -> None:
         for tap in self._taps:
             await tap.admit(service, call)
+
+
+def private(path: str, flags: int) -> int:
+    """An `opener`: a file that is made is its owner's alone, for it holds what callers send and read."""
+    return os.open(path, flags, 0o600)
 
 
 class Through:

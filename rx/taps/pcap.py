@@ -12,7 +12,7 @@ from pathlib import Path
 from struct import Struct
 
 from rx.peer import Address
-from rx.taps import Recorder, Tap
+from rx.taps import Recorder, Tap, private
 from rx.udp import DatagramPort
 
 LINK_TYPE = 228
@@ -39,7 +39,7 @@ class Pcap(Tap):
     def __init__(self, path: Path, now: Callable[[], float]) -> None:
         self._path = path
         self._now = now
-        with path.open("a+b") as file:
+        with open(path, "a+b", opener=private) as file:
             file.seek(0)
             beginning = file.read(len(FILE_HEADER))
             if not beginning:

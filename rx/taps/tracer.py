@@ -9,7 +9,7 @@ from pathlib import Path
 from rx.constants import HEADER_SIZE, AckReason, Flag, PacketType
 from rx.packet import ACK_ACKS, ACK_HEAD, abort_code, unpack_trailer
 from rx.peer import Address
-from rx.taps import Recorder, Tap
+from rx.taps import Recorder, Tap, private
 from rx.taps.packets import Names, Packet, Reader, channel_of
 from rx.udp import DatagramPort
 
@@ -36,7 +36,7 @@ class Trace(Tap):
         self._names = names
         self._describe = describe
         self._now = now
-        path.open("ab").close()
+        open(path, "ab", opener=private).close()
 
     def wrap(self, port: DatagramPort, readable: Callable[[], None]) -> DatagramPort:
         return _TracedPort(port, self._path, self._names, self._describe, self._now)

@@ -36,6 +36,10 @@ class Captures(SynchronousTestCase):
         self.assertEqual({each.when for each in captured}, {NOW})
         self.assertEqual(captured[0].source, client)
 
+    def test_private(self) -> None:
+        """Only its owner may read a capture: it holds what callers sent, tickets and all."""
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
+
     def test_goes_on_in_a_file(self) -> None:
         """Another run adds to the capture; a file that is something else is left alone."""
         before = self.path.read_bytes()

@@ -37,6 +37,7 @@ class Traces(SynchronousTestCase):
         ports.advance(0.1)
         self.failureResultOf(refused, Abort)
         ports.stop()
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600, "names of files are nobody else's business")
         lines = path.read_text().splitlines()
         self.assertEqual(lines[0], f"# 2023-11-14 UTC, port 127.0.0.1:{server[1]}")
         peer = f"127.0.0.1:{client[1]}"
