@@ -64,11 +64,20 @@ class Configuration:
 def read_configuration(directory: Path) -> Configuration:
     """Read ThisCell and CellServDB. ConfigurationError when one is missing or malformed."""
     this_cell = _read(directory / "ThisCell").strip()
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", this_cell):
-        raise ConfigurationError(f"{directory / 'ThisCell'}: {this_cell!r} is not the name of a cell")
+    try:
+        cell_name(this_cell)
+    except ValueError as problem:
+        raise ConfigurationError(f"{directory / 'ThisCell'}: {problem}") from None
     path = directory / "CellServDB"
     cells = parse_cellservdb(_read(path), str(path))
     return Configuration(directory, this_cell, {cell.name.lower(): cell for cell in cells})
+
+
+def cell_name(text: str) -> str:
+    """`text` itself. ValueError when no cell can have that name."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
+        raise ValueError(f"{text!r} is not the name of a cell")
+    return text
 
 
 def write_configuration(directory: Path, cell: Cell) -> None:

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
@@ -43,6 +43,14 @@ def logged(service: IService, options: Mapping[str, Any]) -> IService:
     program = LoggedService(Path(path).absolute() if path and path != "-" else None, options["log-level"])
     service.setServiceParent(program)
     return program
+
+
+def end_with(message: str) -> NoReturn:
+    """End the program with a line on standard error and exit status 1, also once sys.stderr leads into the log."""
+    assert sys.__stderr__ is not None
+    sys.__stderr__.write(f"{message}\n")
+    sys.__stderr__.flush()
+    raise SystemExit(1)
 
 
 @implementer(ILogObserver)

@@ -18,7 +18,7 @@ from twisted.python.usage import UsageError
 from afs.authentication import ALLOW_DES_OPTION, LEVEL_OPTION, Authentication
 from afs.cells import ConfigurationError, chosen_addresses, default_address, read_configuration
 from afs.logs import OPTION as LOG_LEVEL
-from afs.logs import logged
+from afs.logs import end_with, logged
 from afs.memory import collect_rarely
 from afs.names import parse_partition, partition_name
 from afs.taps import TappedOptions, open_taps
@@ -161,13 +161,13 @@ class _Fileserver(FileserverService):
         try:
             super().privilegedStartService()
         except CannotListenError as problem:
-            raise SystemExit(f"afs-fileserver: {problem}") from problem
+            end_with(f"afs-fileserver: {problem}")
 
     def startService(self) -> None:
         try:
             super().startService()
         except (CannotListenError, OSError, StoreError) as problem:
-            raise SystemExit(f"afs-fileserver: {problem}") from problem
+            end_with(f"afs-fileserver: {problem}")
 
 
 def _opener(path: str, number: int, backend: str | None, reactor: Any) -> Callable[[], IPartition]:

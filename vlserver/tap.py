@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -15,7 +14,7 @@ from twisted.python.usage import UsageError
 
 from afs.authentication import ALLOW_DES_OPTION, LEVEL_OPTION, Authentication
 from afs.cells import ConfigurationError, chosen_addresses, default_address
-from afs.logs import LEVELS, LoggedService, level_named
+from afs.logs import LEVELS, LoggedService, end_with, level_named
 from afs.memory import collect_rarely
 from afs.taps import TappedOptions, open_taps
 from afs.users import Authority, LocalRealms, UserList
@@ -126,5 +125,4 @@ class CommandServer(VLServer):
         try:
             super().privilegedStartService()
         except CannotListenError as problem:
-            sys.__stderr__.write(f"afs-vlserver: {problem}\n")  # type: ignore[union-attr]  # sys.stderr is the log by now
-            raise SystemExit(1) from problem
+            end_with(f"afs-vlserver: {problem}")

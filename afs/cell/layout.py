@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -49,10 +52,31 @@ class CellDirectory:
         self.log = home / "log"
         self.contents_made = home / "contents-made"
         """Exists once the first volumes are complete; what an administrator changes afterwards stays."""
+        self._held: int | None = None
 
     def fileserver(self, index: int) -> FileserverDirectory:
         """The part of fileserver `index`, from 0."""
         return FileserverDirectory(self.home / f"fileserver-{index + 1}")
+
+    def hold(self) -> None:
+        """Make the directory and keep other cells out until `release` or the end of the process.
+
+        ConfigurationError when a cell runs in it; OSError.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise ConfigurationError(f"{self.home}: another cell runs in this directory") from None
+        self._held = descriptor
+
+    def release(self) -> None:
+        """Let the next cell in."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
 
     def prepare(self, cell: str, databases: Sequence[IPv4Address], fileserver_count: int) -> None:
         """Make what is not there, the cell's key among it, and write both configurations, whose addresses may have
@@ -85,15 +109,16 @@ class CellDirectory:
         """Stock commands to try, each a line that runs as it stands; those of administrators need the key, or the
         cell to be one that takes them from anybody here (`noauth`).
         """
-        anybody = f"-noauth -config {self.client_config}"
-        administrator = anybody if noauth else f"-localauth -config {self.server_config}"
+        client, cache, mount_point = (shlex.quote(str(p)) for p in (self.client_config, self.cache, self.mount_point))
+        anybody = f"-noauth -config {client}"
+        administrator = anybody if noauth else f"-localauth -config {shlex.quote(str(self.server_config))}"
         return [
             f"vos listvldb {anybody}",
             f"vos listvol {fileserver} {anybody}",
             f"vos examine scratch {administrator}",
             f"vos create {fileserver} a example {administrator}",
             f"vos remove -id example {administrator}",
-            f"afsd.fuse -mountdir {self.mount_point} -confdir {self.client_config} -cachedir {self.cache}"
+            f"afsd.fuse -mountdir {mount_point} -confdir {client} -cachedir {cache}"
             f" -dynroot -fakestat -files {CACHE_FILES}",
-            f"umount {self.mount_point}",
+            f"umount {mount_point}",
         ]

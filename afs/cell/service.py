@@ -23,8 +23,9 @@ from afs.cell.contents import VLSERVER_PORT, VOLSER_PORT, FirstVolumes
 from afs.cell.layout import CellDirectory
 from afs.cells import ConfigurationError
 from afs.client import FileClient
+from afs.errors import describe
 from afs.keys import KeyFileDamaged, KeyStore
-from afs.logs import LoggedService
+from afs.logs import LoggedService, end_with
 from afs.session import FILESERVER_PORT
 from afs.taps import TapOption
 from rx.errors import Abort, CallLost, RxError
@@ -73,12 +74,17 @@ class CellService(LoggedService):
     def privilegedStartService(self) -> None:
         """Prepare the directory and make the servers. Ends the process with a line on standard error if it cannot."""
         try:
+            self._directory.hold()
             self._directory.prepare(self._cell, self._addresses, len(self._fileservers))
             self._refuse_taken_ports()
         except (ConfigurationError, KeyFileDamaged, OSError) as problem:
-            _give_up(str(problem))
-        for service in self._servers():
-            service.setServiceParent(self)
+            end_with(f"afs-cell: {problem}")
+        try:
+            for service in self._servers():
+                service.setServiceParent(self)
+        except SystemExit as refusal:
+            # Python prints a server's reason to sys.stderr, which leads into the log by now.
+            end_with(f"afs-cell: {refusal}")
         super().privilegedStartService()
 
     def startService(self) -> None:
@@ -86,7 +92,7 @@ class CellService(LoggedService):
         try:
             super().startService()
         except CannotListenError as problem:
-            _give_up(str(problem))
+            end_with(f"afs-cell: {problem}")
         vlservers = [(str(address), VLSERVER_PORT) for address in self._addresses]
         self._client = FileClient(
             self._reactor,
@@ -109,6 +115,7 @@ class CellService(LoggedService):
         if self._client is not None:
             await self._client.stop()
         await super().stopService()
+        self._directory.release()
 
     def _servers(self) -> Iterator[IService]:
         addresses = [word for address in self._addresses for word in ("--address", str(address))]
@@ -174,7 +181,10 @@ class CellService(LoggedService):
         if failure.check(CancelledError):
             return
         log.failure("the cell cannot be made ready", failure)
-        why = failure.getErrorMessage() if failure.check(RxError) else failure.getTraceback()
+        if failure.check(Abort):
+            why = f"a server refuses: {describe(failure.value.code)}"
+        else:
+            why = failure.getErrorMessage() if failure.check(RxError) else failure.getTraceback()
         _say(sys.__stderr__, f"afs-cell: {why}; see {self._directory.log}")
         # After everything has been stopped; twistd itself would exit with 0.
         self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
@@ -188,11 +198,6 @@ def _service(tapname: str, words: Sequence[str]) -> IService:
     options.parseOptions(words)
     service: IService = maker.makeService(options)
     return service
-
-
-def _give_up(problem: str) -> None:
-    _say(sys.__stderr__, f"afs-cell: {problem}")
-    raise SystemExit(1)
 
 
 def _say(stream: Any, text: str) -> None:

@@ -12,7 +12,7 @@ from twisted.python.usage import UsageError
 from afs.authentication import ALLOW_DES_OPTION, LEVEL_OPTION
 from afs.cell.layout import CELL_NAME, CellDirectory
 from afs.cell.service import CellService
-from afs.cells import default_address
+from afs.cells import cell_name, default_address
 from afs.logs import OPTION as LOG_LEVEL
 from afs.taps import TappedOptions
 
@@ -28,7 +28,7 @@ class Options(TappedOptions):
     )
     optParameters = [
         ["directory", "d", Path(".cell"), "Everything the cell keeps: configuration, database, volumes, log.", Path],
-        ["cell", "c", CELL_NAME, "The cell's name; a directory keeps the name it was made with."],
+        ["cell", "c", CELL_NAME, "The cell's name; a directory keeps the name it was made with.", cell_name],
         ["config", None, None, "The servers' configuration directory.  [default: DIR/server]", Path],
         LEVEL_OPTION,
         LOG_LEVEL,

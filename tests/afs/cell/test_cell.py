@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -195,6 +196,42 @@ class CellTests(TestCase):
         _, error = process.communicate(timeout=READY_SECONDS)
         self.assertEqual(process.returncode, 1)
         self.assertRegex(error, r"^afs-cell: .* is of cell txafs.test, not other.org\n$")
+
+    def test_two_cells_in_one_directory(self) -> None:
+        """The second is refused in one line, and changes nothing that the first relies on."""
+        self._started()
+        config = self.home / "cell/server/CellServDB"
+        content = config.read_bytes()
+        process = self.start("--address", f"{self.address.rpartition('.')[0]}.254")
+        out, error = process.communicate(timeout=READY_SECONDS)
+        self.assertEqual((process.returncode, out), (1, ""))
+        self.assertRegex(error, r"^afs-cell: .*/cell: another cell runs in this directory\n$")
+        self.assertEqual(config.read_bytes(), content)
+
+    def test_reason_of_a_server(self) -> None:
+        """What prevents one of the servers is said on standard error, in its own words."""
+        (self.home / "cell").mkdir()
+        (self.home / "cell/vldb.sqlite").write_text("not a database, and longer than the header of one is" * 10)
+        if self.prefix:
+            for path in (self.home / "cell", self.home / "cell/vldb.sqlite"):
+                os.chown(path, NOBODY, NOBODY)
+        process = self.start()
+        out, error = process.communicate(timeout=READY_SECONDS)
+        self.assertEqual((process.returncode, out), (1, ""))
+        self.assertRegex(error, r"^afs-cell: afs-vlserver: .*vldb\.sqlite: file is not a database\n$")
+
+    def test_words_that_name_no_cell(self) -> None:
+        """A name that no cell can have is refused before anything is made."""
+        process = self.start("--cell", "a b/c")
+        out, _ = process.communicate(timeout=READY_SECONDS)
+        self.assertEqual((process.returncode, "'a b/c' is not the name of a cell" in out), (1, True))
+        self.assertFalse((self.home / "cell").exists())
+
+    def test_directory_with_a_space(self) -> None:
+        """The commands can be run as printed whatever the directory is called."""
+        lines = self.ready(self.start("--directory", "my cell"))
+        for line in lines[1:]:
+            self.assertTrue(any(word.startswith(f"{self.home}/my cell/") for word in shlex.split(line)), line)
 
     def test_hangup(self) -> None:
         """SIGHUP goes on in a new log file once the old one was renamed."""
