@@ -95,6 +95,8 @@ def makeService(options: Options) -> IService:
     collect_rarely(any_reactor)
     try:
         config = Path(options["config"])
+        if not config.is_dir():
+            raise ConfigurationError(f"{config}: no such directory")
         users = UserList.read(config)
         realms = LocalRealms.read(config)
         authentication = Authentication.of(options, config)

@@ -195,7 +195,14 @@ class OptionsTest(SynchronousTestCase):
         """A database that cannot be had ends the program with one line."""
         for url in ("nonsense", "sqlite:////dev/null/x"):
             with self.assertRaisesRegex(SystemExit, r"^afs-vlserver: .*(URL|cannot open).*$"):
-                makeService(self.parsed("--database", url))
+                makeService(self.parsed("--config", ".", "--database", url))
+
+    def test_no_configuration(self) -> None:
+        """A configuration directory that is not there ends the program with one line, and no database is made."""
+        database = Path(self.mktemp())
+        with self.assertRaisesRegex(SystemExit, r"^afs-vlserver: /nowhere: no such directory$"):
+            makeService(self.parsed("--config", "/nowhere", "--database", f"sqlite:///{database}"))
+        self.assertFalse(database.exists())
 
 
 class _Command(ProcessProtocol):
@@ -230,7 +237,9 @@ class CommandTest(TestCase):
         """Start it on a database of its own."""
         command = _Command()
         database = f"sqlite:///{Path(self.mktemp()).absolute()}"
-        arguments = ["-n", "--pidfile=", "afs-vlserver", "--database", database, *words]
+        config = Path(self.mktemp())
+        config.mkdir()
+        arguments = ["-n", "--pidfile=", "afs-vlserver", "--config", str(config), "--database", database, *words]
         program = "from twisted.scripts.twistd import run; run()"
         process = reactor.spawnProcess(
             command,
