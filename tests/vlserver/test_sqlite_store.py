@@ -25,7 +25,7 @@ from vlserver.interfaces import ITransaction, IVLStore, StoreError
 from vlserver.store import open_store
 from vlserver.store.memory import MemoryStore
 from vlserver.store.sqlite import SqliteStore
-from vlserver.store.sqlite.tables import MIGRATIONS, Migration
+from vlserver.store.sqlite.tables import MIGRATIONS, Migration, migrate
 
 ROOT = str(Path(__file__).parents[2])
 WRITER = "tests.vlserver.killed_writer"
@@ -207,6 +207,14 @@ class OpeningTest(TestCase):
         with sqlite3.connect(path) as connection:
             self.assertEqual(connection.execute("SELECT count(*) FROM later").fetchone()[0], 1)
         connection.close()
+
+    def test_no_room_for_a_database(self) -> None:
+        """A disk that is full at the first start is the reason given, and nothing is half made."""
+        connection = sqlite3.connect(self.mktemp(), isolation_level=None)
+        self.addCleanup(connection.close)
+        connection.execute("PRAGMA max_page_count = 2")
+        self.assertRaisesRegex(sqlite3.Error, "full", migrate, connection)
+        self.assertEqual(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone(), (0,))
 
     async def test_failed_migration(self) -> None:
         """A migration that fails half-way leaves the older version as it was."""

@@ -97,7 +97,8 @@ class SqliteStore:
             try:
                 return work(Transaction(connection, _revision(connection), writable=False))
             finally:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # an I/O error has ended it already
+                    connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise StoreError(f"{self._path}: cannot read: {error}") from error
 
