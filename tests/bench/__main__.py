@@ -28,6 +28,9 @@ SMALL_FILES = 500
 CALLERS = (1, 16, 64)
 LOAD_SECONDS = 3
 VOLUME = "bench"
+COPY = "copy"
+DUMP = "/var/log/openafs/bench.dump"
+"""Where a node keeps a dump of it."""
 
 Measured = dict[str, float]
 
@@ -41,9 +44,11 @@ class Side:
         if stock:
             cell = StockCell(self.network, volumes=[VOLUME])
             self.server: Node = cell.node
+            self.vos = cell.vos
         else:
             ours = OurServers(self.network)
             self.server = ours.node
+            self.vos = ours.vos
             ours.vos("create", "fs1", "a", VOLUME, "-maxquota", "0").check()
             grant = (sys.executable, "-m", "tests.bench.grant", self.server.address, VOLUME)
             self.server.run_now("env", f"PYTHONPATH={CHECKOUT}", *grant).check()
@@ -55,6 +60,8 @@ class Side:
         measured = {"FUSE write, MB/s": self._files("write", LARGE_FILE)}
         self.client.restart_cold()
         measured["FUSE read, cold, MB/s"] = self._files("read")
+        measured["vos dump, MB/s"] = self._dump()
+        measured["vos restore, MB/s"] = self._restore()
         measured["FUSE create 1 KiB, files/s"] = self._files("create", SMALL_FILES)
         self.client.restart_cold()
         measured["FUSE stat, cold, files/s"] = self._files("stat")
@@ -67,6 +74,24 @@ class Side:
     def _files(self, work: str, count: int = 0) -> float:
         program = (sys.executable, "-I", str(HERE / "fuse_load.py"), work, self.client.volume(VOLUME), str(count))
         return float(self.client.node.run_now(*program, seconds=300).check().out)
+
+    def _dump(self) -> float:
+        return self._timed("dump", VOLUME, "-file", DUMP)
+
+    def _restore(self) -> float:
+        """Into a new volume, with nothing else waiting for the disk."""
+        os.sync()
+        speed = self._timed("restore", "fs1", "a", COPY, "-file", DUMP)
+        self.vos("remove", "-id", COPY).check()
+        self.server.path(DUMP).unlink()
+        os.sync()
+        return speed
+
+    def _timed(self, *words: str) -> float:
+        """MB/s of the large file's bytes."""
+        start = time.perf_counter()
+        self.vos(*words).check()
+        return LARGE_FILE / 1e6 / (time.perf_counter() - start)
 
     def _calls(self, callers: int) -> float:
         command = (str(self.vlload), self.server.address, "7003", str(callers), str(LOAD_SECONDS), VOLUME)
@@ -99,7 +124,8 @@ def header(rounds: int) -> list[str]:
         "",
         f"{os.cpu_count()} cores, {load}, Linux {platform.release()}, Python {platform.python_version()}.",
         f"{rounds} rounds, alternating; median [min..max]. FUSE: stock `afsd.fuse`, {LARGE_FILE >> 20} MiB in one,",
-        f"{SMALL_FILES} small files. Calls: `vlload.c`, {LOAD_SECONDS} s each.",
+        f"{SMALL_FILES} small files. vos: stock, of a volume with the large file. Calls: `vlload.c`,",
+        f"{LOAD_SECONDS} s each.",
         "",
     ]
 
