@@ -24,7 +24,7 @@ from zope.interface import implementer
 
 from rx.call import Call
 from rx.clock import clock_of
-from rx.constants import RxCode
+from rx.constants import CallState, RxCode
 from rx.endpoint import Endpoint
 from rx.errors import CallLost, RxError
 from rx.events import CallArrived, CallCompleted, DataArrived, Writable
@@ -53,6 +53,11 @@ LATE_SECONDS = 150e-6
 STOP_SECONDS = 5.0
 """How long `RxPort.stop` lets running calls finish unless told: below the 10 s systemd-minded operators begin to
 wonder at.
+"""
+
+ANSWERED_SECONDS = 1.0
+"""How long it waits for the acknowledgement of an answer alone: a few retransmissions. A `vos` that has exited after
+its last call never sends one.
 """
 
 
@@ -284,10 +289,14 @@ class RxPort:
             self.tranquil()
         if self._arrived:
             self._drained = Deferred()
-            alarm = self.reactor.callLater(deadline_seconds, self._stop_waiting)
+            alarms = [
+                self.reactor.callLater(deadline_seconds, self._stop_waiting),
+                self.reactor.callLater(min(ANSWERED_SECONDS, deadline_seconds), self._stop_if_answered),
+            ]
             await self._drained
-            if alarm.active():
-                alarm.cancel()
+            for alarm in alarms:
+                if alarm.active():
+                    alarm.cancel()
         for conversation in list(self._conversations.values()):
             conversation.lose(CallLost(RxCode.RX_CALL_DEAD, "the port was stopped"), RxCode.RX_RESTARTING)
         self._flush()
@@ -297,6 +306,10 @@ class RxPort:
         drained, self._drained = self._drained, None
         if drained is not None:
             drained.callback(None)
+
+    def _stop_if_answered(self) -> None:
+        if all(call.connection.is_client or call.state == CallState.HOLD for call in self._conversations):
+            self._stop_waiting()
 
     def _close(self) -> None:
         self.reactor.removeReader(self)

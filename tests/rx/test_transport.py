@@ -235,6 +235,18 @@ class Turns(SynchronousTestCase):
         self.ports.pump()
         self.assertEqual(self.failureResultOf(waiting, Abort).value.code, RxCode.RX_RESTARTING)
 
+    def test_stop_of_an_answered_port(self) -> None:
+        """A port whose answer nobody acknowledges closes a second later, not at the deadline."""
+        self.ports.begin(self.example.Wait(1))
+        self.ports.pump()
+        self.ports.wires[0].cut = True
+        self.ports.instance.waiting[1].callback(5)
+        stopped = self.ports.begin(self.ports.server.stop(5.0))
+        self.ports.advance(0.9)
+        self.assertNoResult(stopped)
+        self.ports.advance(0.2)
+        self.successResultOf(stopped)
+
     def test_stop_ends_client_calls(self) -> None:
         """Our own calls on a port that stops end in CallLost, waiting ones too."""
         waiting = [self.ports.begin(self.example.Wait(number)) for number in range(6)]
