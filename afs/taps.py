@@ -9,6 +9,7 @@ from pathlib import Path
 from time import time
 from typing import Any, NamedTuple
 
+from twisted.logger import Logger
 from twisted.python.usage import Options, UsageError
 
 from afs.errors import PrError, RxkadError, UbikError, UnifiedError, VLError, VolserError, VolumeError, describe
@@ -26,6 +27,8 @@ from rx.taps.packets import Names
 from rx.taps.pcap import Pcap
 from rx.taps.rules import BadScript, Vocabulary, parse
 from rx.taps.tracer import Trace
+
+_log = Logger()
 
 _COMMON = (VL, AFSVol, PR, VOTE, DISK, RXSTATS)
 
@@ -85,12 +88,16 @@ def open_taps(options: Mapping[str, Any], clock: Any) -> Tap | None:
     return Stack(taps) if taps else None
 
 
+def _report(problem: str) -> None:
+    _log.error("{problem}", problem=problem)
+
+
 def _pcap(path: Path, clock: Any, names: Names) -> Tap:
-    return Pcap(path, time)
+    return Pcap(path, time, _report)
 
 
 def _trace(path: Path, clock: Any, names: Names) -> Tap:
-    return Trace(path, names, describe, time)
+    return Trace(path, names, describe, time, _report)
 
 
 def _faults(path: Path, clock: Any, names: Names) -> Tap:

@@ -12,7 +12,7 @@ from pathlib import Path
 from struct import Struct
 
 from rx.peer import Address
-from rx.taps import Recorder, Tap, private
+from rx.taps import Recorder, Recording, Tap, private
 from rx.udp import DatagramPort
 
 LINK_TYPE = 228
@@ -34,10 +34,11 @@ class NotACapture(ValueError):
 
 
 class Pcap(Tap):
-    """See the module. `now` is Unix time. Raises OSError and NotACapture."""
+    """See the module. `now` is Unix time; `report` is told when the file ends early. Raises OSError and NotACapture."""
 
-    def __init__(self, path: Path, now: Callable[[], float]) -> None:
+    def __init__(self, path: Path, now: Callable[[], float], report: Callable[[str], None]) -> None:
         self._path = path
+        self._recording = Recording(path, report)
         self._now = now
         with open(path, "a+b", opener=private) as file:
             file.seek(0)
@@ -48,19 +49,20 @@ class Pcap(Tap):
                 raise NotACapture(f"{path} is not a capture of this kind: give another name")
 
     def wrap(self, port: DatagramPort, readable: Callable[[], None]) -> DatagramPort:
-        return _CapturedPort(port, self._path, self._now)
+        return _CapturedPort(port, self._path, self._recording, self._now)
 
 
 class _CapturedPort(Recorder):
-    def __init__(self, port: DatagramPort, path: Path, now: Callable[[], float]) -> None:
+    def __init__(self, port: DatagramPort, path: Path, recording: Recording, now: Callable[[], float]) -> None:
         super().__init__(port)
+        self._recording = recording
         self._file = path.open("ab", buffering=0)
         self._now = now
 
     def note(self, incoming: bool, peer: Address, payload: bytes) -> None:
         ours = self.port.local(peer)
         source, destination = (peer, ours) if incoming else (ours, peer)
-        self._file.write(record(self._now(), source, destination, payload))
+        self._recording.write(self._file, record(self._now(), source, destination, payload))
 
     def close(self) -> None:
         super().close()

@@ -9,7 +9,7 @@ from pathlib import Path
 from rx.constants import HEADER_SIZE, AckReason, Flag, PacketType
 from rx.packet import ACK_ACKS, ACK_HEAD, abort_code, unpack_trailer
 from rx.peer import Address
-from rx.taps import Recorder, Tap, private
+from rx.taps import Recorder, Recording, Tap, private
 from rx.taps.packets import Names, Packet, Reader, channel_of
 from rx.udp import DatagramPort
 
@@ -26,20 +26,29 @@ _BIT_5: dict[int, str] = {PacketType.DATA: "JUMBO", PacketType.ACK: "SLOW-START-
 
 
 class Trace(Tap):
-    """See the module. `now` is Unix time, `describe` the name and meaning of an abort code. Raises OSError.
+    """See the module. `now` is Unix time, `describe` the name and meaning of an abort code; `report` is told when the
+    file ends early. Raises OSError.
 
     Lines go to the end of the file, each at once, so several ports and servers may share one.
     """
 
-    def __init__(self, path: Path, names: Names, describe: Callable[[int], str], now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        names: Names,
+        describe: Callable[[int], str],
+        now: Callable[[], float],
+        report: Callable[[str], None],
+    ) -> None:
         self._path = path
+        self._recording = Recording(path, report)
         self._names = names
         self._describe = describe
         self._now = now
         open(path, "ab", opener=private).close()
 
     def wrap(self, port: DatagramPort, readable: Callable[[], None]) -> DatagramPort:
-        return _TracedPort(port, self._path, self._names, self._describe, self._now)
+        return _TracedPort(port, self._path, self._recording, self._names, self._describe, self._now)
 
 
 class _TracedPort(Recorder):
@@ -47,11 +56,13 @@ class _TracedPort(Recorder):
         self,
         port: DatagramPort,
         path: Path,
+        recording: Recording,
         names: Names,
         describe: Callable[[int], str],
         now: Callable[[], float],
     ) -> None:
         super().__init__(port)
+        self._recording = recording
         self._file = path.open("ab", buffering=0)
         self._reader = Reader(names)
         self._describe = describe
@@ -65,7 +76,7 @@ class _TracedPort(Recorder):
         self._write(f"{when:%H:%M:%S.%f} {'<' if incoming else '>'} {peer[0]}:{peer[1]} {what}")
 
     def _write(self, text: str) -> None:
-        self._file.write(text.encode() + b"\n")
+        self._recording.write(self._file, text.encode() + b"\n")
 
     def close(self) -> None:
         super().close()

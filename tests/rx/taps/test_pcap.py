@@ -21,7 +21,7 @@ class Captures(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp())
-        self.ports = Ports(tap=Pcap(self.path, lambda: NOW))
+        self.ports = Ports(tap=Pcap(self.path, lambda: NOW, self.fail))
         self.addCleanup(self.ports.stop)
         self.example = Example.client(self.ports.connect())
         self.ports.run(self.example.Add(2, 3))
@@ -43,7 +43,7 @@ class Captures(SynchronousTestCase):
     def test_goes_on_in_a_file(self) -> None:
         """Another run adds to the capture; a file that is something else is left alone."""
         before = self.path.read_bytes()
-        again = Ports(tap=Pcap(self.path, lambda: NOW))
+        again = Ports(tap=Pcap(self.path, lambda: NOW, self.fail))
         again.run(Example.client(again.connect()).Nothing())
         again.stop()
         after = self.path.read_bytes()
@@ -52,8 +52,24 @@ class Captures(SynchronousTestCase):
         self.assertGreater(len(list(datagrams(self.path))), len(before.split(FILE_HEADER)) + 1)
         self.path.write_bytes(b"notes of mine")
         with self.assertRaises(NotACapture):
-            Pcap(self.path, lambda: NOW)
+            Pcap(self.path, lambda: NOW, self.fail)
         self.assertEqual(self.path.read_bytes(), b"notes of mine")
+
+    def test_full_disk(self) -> None:
+        """When the disk is full it says so once, for all its ports; their calls go on, and the file stays as it was."""
+        reports: list[str] = []
+        path = Path(self.mktemp())
+        tap = Pcap(path, lambda: NOW, reports.append)
+        path.unlink()
+        path.symlink_to("/dev/full")
+        for _ in range(2):
+            ports = Ports(tap=tap)
+            self.addCleanup(ports.stop)
+            example = Example.client(ports.connect())
+            for number in range(3):
+                self.assertEqual(ports.run(example.Add(number, 3)), number + 3)
+        (report,) = reports
+        self.assertIn("No space left", report)
 
     def test_tshark(self) -> None:
         """tshark finds Rx packets in it and nothing malformed, IP checksums included."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import FileIO
+from os import close, pipe, read, set_blocking
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -9,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from rx.constants import Flag, PacketType
 from rx.errors import Abort
 from rx.packet import abort_body
-from rx.taps import packets
+from rx.taps import Recording, packets
 from rx.taps.packets import Names, Reader
 from rx.taps.tracer import Trace, line
 from tests.rx.example import REFUSED, Example
@@ -29,7 +31,7 @@ class Traces(SynchronousTestCase):
     def test_a_call(self) -> None:
         """Time, direction, peer, type, connection, numbers, flags and the RPC's name, of both directions."""
         path = Path(self.mktemp())
-        ports = Ports(tap=Trace(path, NAMES, describe, lambda: 1_700_000_000.5))
+        ports = Ports(tap=Trace(path, NAMES, describe, lambda: 1_700_000_000.5, self.fail))
         client, server = ports.client.address, ports.server.address
         example = Example.client(ports.connect())
         ports.run(example.Add(2, 3))
@@ -52,10 +54,37 @@ class Traces(SynchronousTestCase):
         """A second port's lines go to the end of the same file."""
         path = Path(self.mktemp())
         for _ in range(2):
-            ports = Ports(tap=Trace(path, NAMES, describe, lambda: 0.0))
+            ports = Ports(tap=Trace(path, NAMES, describe, lambda: 0.0, self.fail))
             ports.run(Example.client(ports.connect()).Nothing())
             ports.stop()
         self.assertEqual([text[0] for text in path.read_text().splitlines()].count("#"), 2)
+
+    def test_full_disk(self) -> None:
+        """When the disk is full it says so once, and calls go on."""
+        reports: list[str] = []
+        ports = Ports(tap=Trace(Path("/dev/full"), NAMES, describe, lambda: 0.0, reports.append))
+        self.addCleanup(ports.stop)
+        example = Example.client(ports.connect())
+        for number in range(3):
+            self.assertEqual(ports.run(example.Add(number, 3)), number + 3)
+        (report,) = reports
+        self.assertIn("No space left", report)
+
+    def test_cut_short(self) -> None:
+        """After a line that was not taken whole no other follows."""
+        reports: list[str] = []
+        reading, writing = pipe()
+        self.addCleanup(close, reading)
+        set_blocking(writing, False)
+        recording = Recording(Path("trace"), reports.append)
+        with FileIO(writing, "wb") as file:
+            recording.write(file, bytes(1 << 20))
+            taken = len(read(reading, 1 << 20))
+            recording.write(file, b"more")
+            file.close()
+        self.assertEqual(read(reading, 1 << 20), b"")
+        self.assertEqual(len(reports), 1)
+        self.assertIn(f"{taken} bytes of {1 << 20} written", reports[0])
 
 
 class Lines(SynchronousTestCase):
