@@ -172,12 +172,12 @@ class Connection:
 
     def receive(self, fields: Fields, datagram: bytes, now: float) -> None:
         """One packet that belongs to this connection. Unknown packet types are ignored."""
-        self.last_used = now
         self.wire.peer.bytes_received += len(datagram)
         if self.error is not None:
             if fields[5] != _ABORT and not self.is_client:
                 self.send_abort(self.cid, 0, self.error.code, now)
             return
+        self.last_used = now
         table = _FOR_CALL if fields[2] else _FOR_CONNECTION
         receive = table.get(fields[5])
         if receive is not None:
@@ -371,6 +371,8 @@ class Connection:
         for call in self._calls:
             if call is not None:
                 call.fail(error)
+        if not self.is_client:
+            self.arm(self.last_used + self.output.limits.dead_connection_seconds)
 
     def wake(self, now: float) -> float:
         """Run the timers of the calls and of the handshake; return the next deadline."""
@@ -381,19 +383,23 @@ class Connection:
         following = min(following, self._handshake.wake(now))
         if self._aborts is not None:
             following = min(following, self._aborts.wake(now))
-        if following == inf and not self.is_client:
-            following = self.last_used + self.output.limits.connection_idle_seconds
-            if following <= now or self._handshake.waiting:
-                self.output.idle.append(self)
-                return inf
-        return following
+        if self.is_client or (following < inf and self.error is None):
+            return following
+        limits = self.output.limits
+        end = self.last_used + (
+            limits.connection_idle_seconds if self.error is None else limits.dead_connection_seconds
+        )
+        if end <= now or self._handshake.waiting:
+            self.output.idle.append(self)
+            return inf
+        return min(following, end)
 
     def forget(self) -> None:
         """The endpoint knows it no longer: give back what counts against limits."""
         self._handshake.end()
 
     def idle_since(self) -> float:
-        """When it was last used; inf while a call is in progress."""
+        """When it was last used, or failed; inf while a call is in progress."""
         return inf if self.active else self.last_used
 
 

@@ -82,6 +82,11 @@ class Limits:
     connection_idle_seconds: float = 700.0
     """A server connection unused this long is forgotten, as stock does (rx_idleConnectionTime)."""
 
+    dead_connection_seconds: float = 30.0
+    """A server connection that failed is kept this long to say so to what its client still sends. Less, and a delayed
+    duplicate of a call it ran could run again.
+    """
+
     eviction_idle_seconds: float = 30.0
     """At the limit of connections one unused this long makes room. Less, and a delayed duplicate could run a call
     twice.

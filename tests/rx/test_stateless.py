@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from rx.constants import PacketType
+from rx.endpoint import Endpoint
 from rx.limits import Limits
 from rx.packet import abort_code
 from rx.peer import Address
@@ -149,11 +151,46 @@ class OverloadTests(DirectCase):
         for _ in range(CHALLENGE_TRIES + 1):
             self.now += CHALLENGE_SECONDS
             self.server.handle_timeout(self.now)
-        self.assertEqual(self.connections(), 2)
+        self.assertEqual(self.connections(), 0)
         self.assertEqual(self.server.buffered_bytes, 0)
         for number in range(5):
             self.begin(0x3000 + 4 * number)
-        self.assertEqual(self.connections(), 5)
+        self.assertEqual(self.connections(), 3)
+
+    def test_refused_are_forgotten(self) -> None:
+        """A connection whose response failed answers with its code for 30 s, however often it is asked, and is then
+        forgotten with all that was kept of it; one that is in use stays.
+        """
+        self.arrive(cid=0x1000).call.abort(1)
+        self.sent()
+        for number in range(50):
+            (challenge,) = self.begin(0x2000 + 4 * number)
+            self.answer(challenge, 0x2000 + 4 * number, word=b"mustard")
+        self.assertEqual(self.connections(), 51)
+        for _ in range(29):
+            self.now += 1.0
+            self.server.handle_timeout(self.now)
+            (refusal,) = self.begin(0x2000)
+            self.assertEqual((refusal[20], abort_code(refusal)), (PacketType.ABORT, BAD_RESPONSE))
+        self.assertEqual(self.connections(), 51)
+        self.now += 1.0
+        self.server.handle_timeout(self.now)
+        self.assertEqual([connection.cid for connection in self.server.server_connections], [0x1000])
+        (challenge,) = self.begin(0x2000)
+        self.assertEqual(challenge[20], PacketType.CHALLENGE)
+
+    def test_refused_with_late_aborts(self) -> None:
+        """A client whose aborts are delayed does not stay for it."""
+        self.server = Endpoint(Random(1), replace(self.limits, abort_threshold=2))
+        self.server.secure(INDEX, lambda: Sealing(server=True))
+        self.server.offer(1, (0, INDEX))
+        (challenge,) = self.begin()
+        self.answer(challenge, word=b"mustard")
+        for _ in range(60):
+            self.now += 0.5
+            self.begin()
+            self.server.handle_timeout(self.now)
+        self.assertEqual(self.connections(), 0)
 
     def test_middle_of_a_call(self) -> None:
         """A packet from the middle of a call is not answered and makes no connection."""
