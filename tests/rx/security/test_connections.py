@@ -16,6 +16,9 @@ from rx.peer import Address
 from rx.security.interfaces import Identity
 from rx.security.kerberos.ticket import Ticket
 from rx.security.rxkad import Level, RxkadClient, RxkadServer
+from rx.udp import UdpSocket
+from tests.rx.example import Example
+from tests.rx.ports import Ports
 from tests.support.budget import budget
 from tests.support.craft import craft
 from tests.support.pair import CLIENT, SERVER, Network, Pair
@@ -148,6 +151,12 @@ class CallTests(SynchronousTestCase):
         self.assertEqual(again.server_application.requests, {})
 
 
+def bad_response() -> bytes:
+    """A response whose ticket is sealed with another key than the server's."""
+    using = token(ALICE, key=bytes(32))
+    return bytes(48) + (213).to_bytes(4, "big") + len(using.ticket).to_bytes(4, "big") + using.ticket
+
+
 class CostTests(SynchronousTestCase):
     """Refusing."""
 
@@ -155,8 +164,7 @@ class CostTests(SynchronousTestCase):
         """A thousand bad responses a second, each with a ticket to be opened, leave the server half its time at least
         (CVE-2014-2852).
         """
-        using = token(ALICE, key=bytes(32))
-        response = bytes(48) + (213).to_bytes(4, "big") + len(using.ticket).to_bytes(4, "big") + using.ticket
+        response = bad_response()
         ends = pair()
         spent = 0.0
         for number in range(1000):
@@ -169,3 +177,24 @@ class CostTests(SynchronousTestCase):
             spent += process_time() - began
         self.assertTrue(all(connection.error is not None for connection in ends.server.server_connections))
         self.assertLess(spent, 0.5)
+
+    def test_others_are_answered(self) -> None:
+        """While a thousand bad responses come to a port, every call of another client is answered (CVE-2014-2852)."""
+        ports = Ports(security_indices=(0,))
+        self.addCleanup(ports.stop)
+        endpoint, service = ports.server.endpoint, Example.service_id
+        endpoint.secure(2, lambda: RxkadServer(Keys(), Random(1).getrandbits))
+        endpoint.offer(service, (0, 2))
+        response, index = bad_response(), {"security_index": 2, "service_id": service}
+        stranger = UdpSocket(("127.0.0.1", 0), lambda what, error: self.fail(f"{what}: {error}"))
+        self.addCleanup(stranger.close)
+        example = Example.client(ports.connect())
+        for number in range(1, 1001):
+            opening = craft(PacketType.DATA, b"data", cid=4 * number, number=1, seq=1, spare=7, **index)
+            answer = craft(PacketType.RESPONSE, response, cid=4 * number, number=0, **index)
+            for datagram in (opening, answer):
+                stranger.send(ports.server.address, len(datagram), [datagram])
+            if number % 10 == 0:
+                self.assertEqual(ports.run(example.Add(number, 1)), number + 1)
+        refused = [connection for connection in endpoint.server_connections if connection.error is not None]
+        self.assertEqual(len(refused), 1000)
