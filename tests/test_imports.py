@@ -30,7 +30,7 @@ IMPURE = {"time", "socket", "random", "select", "asyncio", "threading", "os"}
 """What the engine does not import: bytes and the time go in. `random.Random` as the type of an argument is all right.
 """
 
-IMPURE_IN_RX = {*TWISTED_IN_RX, "rx/udp.py", "rx/interfaces.py", "rx/pace.py"}
+IMPURE_IN_RX = {*TWISTED_IN_RX, "rx/udp.py", "rx/interfaces.py", "rx/pace.py", "rx/taps/recording.py"}
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:

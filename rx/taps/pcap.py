@@ -12,7 +12,8 @@ from pathlib import Path
 from struct import Struct
 
 from rx.peer import Address
-from rx.taps import Recorder, Recording, Tap, private
+from rx.taps import Recorder, Tap
+from rx.taps.recording import Recording, private
 from rx.udp import DatagramPort
 
 LINK_TYPE = 228

@@ -9,8 +9,9 @@ from pathlib import Path
 from rx.constants import HEADER_SIZE, AckReason, Flag, PacketType
 from rx.packet import ACK_ACKS, ACK_HEAD, abort_code, unpack_trailer
 from rx.peer import Address
-from rx.taps import Recorder, Recording, Tap, private
+from rx.taps import Recorder, Tap
 from rx.taps.packets import Names, Packet, Reader, channel_of
+from rx.taps.recording import Recording, private
 from rx.udp import DatagramPort
 
 SHOWN_OF_GARBAGE = 16
