@@ -11,8 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from rx.constants import Flag, PacketType
 from rx.errors import Abort
 from rx.packet import abort_body
-from rx.taps import Recording, packets
+from rx.taps import packets
 from rx.taps.packets import Names, Reader
+from rx.taps.recording import Recording
 from rx.taps.tracer import Trace, line
 from tests.rx.example import REFUSED, Example
 from tests.rx.ports import Ports
