@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from twisted.logger import Logger
 
@@ -69,25 +69,9 @@ async def _peek(volume: Volume) -> VolumeHeader | None:
 
 def _base(volume: Volume, header: VolumeHeader, now: int) -> volintInfo:
     return volintInfo(
-        name=header.name,
-        volid=header.id,
-        type=header.type,
-        backupID=header.backup_id,
-        parentID=header.parent,
-        cloneID=header.clone_id,
-        status=VOK,
-        copyDate=signed(header.copy_date),
-        inUse=_online(volume, header),
+        **_shared(volume, header, now),
         needsSalvaged=header.needs_salvaged or volume.state in ERROR_STATES,
         destroyMe=DESTROY_ME if header.destroy_me else 0,
-        creationDate=signed(header.creation_date),
-        accessDate=signed(header.access_date),
-        updateDate=signed(header.update_date),
-        backupDate=signed(header.backup_date),
-        dayUse=_day_use(header, now),
-        filecount=header.file_count,
-        maxquota=header.max_quota,
-        size=header.disk_used,
         spare0=header.min_quota,
         spare1=min(sum(header.week_use), MAX_INT32),
         spare2=signed(header.update_counter),
@@ -95,25 +79,7 @@ def _base(volume: Volume, header: VolumeHeader, now: int) -> volintInfo:
 
 
 def _extended(volume: Volume, header: VolumeHeader, now: int) -> volintXInfo:
-    info = volintXInfo(
-        name=header.name,
-        volid=header.id,
-        type=header.type,
-        backupID=header.backup_id,
-        parentID=header.parent,
-        cloneID=header.clone_id,
-        status=VOK,
-        copyDate=signed(header.copy_date),
-        inUse=_online(volume, header),
-        creationDate=signed(header.creation_date),
-        accessDate=signed(header.access_date),
-        updateDate=signed(header.update_date),
-        backupDate=signed(header.backup_date),
-        dayUse=_day_use(header, now),
-        filecount=header.file_count,
-        maxquota=header.max_quota,
-        size=header.disk_used,
-    )
+    info = volintXInfo(**_shared(volume, header, now))
     if now - header.day_use_date <= ONE_DAY:
         info.stat_reads = header.stat_reads
         info.stat_writes = header.stat_writes
@@ -122,6 +88,29 @@ def _extended(volume: Volume, header: VolumeHeader, now: int) -> volintXInfo:
         info.stat_dirSameAuthor = header.dir_same_author
         info.stat_dirDiffAuthor = header.dir_diff_author
     return info
+
+
+def _shared(volume: Volume, header: VolumeHeader, now: int) -> dict[str, Any]:
+    """The fields that both kinds of listing have."""
+    return {
+        "name": header.name,
+        "volid": header.id,
+        "type": header.type,
+        "backupID": header.backup_id,
+        "parentID": header.parent,
+        "cloneID": header.clone_id,
+        "status": VOK,
+        "copyDate": signed(header.copy_date),
+        "inUse": _online(volume, header),
+        "creationDate": signed(header.creation_date),
+        "accessDate": signed(header.access_date),
+        "updateDate": signed(header.update_date),
+        "backupDate": signed(header.backup_date),
+        "dayUse": _day_use(header, now),
+        "filecount": header.file_count,
+        "maxquota": header.max_quota,
+        "size": header.disk_used,
+    }
 
 
 def _online(volume: Volume, header: VolumeHeader) -> bool:
