@@ -7,7 +7,7 @@ files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -36,6 +36,27 @@ class Damaged(StoreError):
 
 class WrongBackend(StoreError):
     """The partition was written by another back-end type (namei against namei-user)."""
+
+
+class SalvageFailed(StoreError):
+    """A salvage crashed, ran out of its time, or met what it could not repair. The message says which; the group's
+    volumes are as damaged as before, or less.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class SalvageReport:
+    """What became of one volume group: read-write parent and clones.
+
+    `volumes` are sound now and can be attached; `lost` had a header or special files but nothing that could be made a
+    volume again (what was there is in the partition's quarantine). `messages` say what was repaired, none when all was
+    well.
+    """
+
+    group: int
+    volumes: tuple[int, ...]
+    lost: tuple[int, ...] = ()
+    messages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,3 +237,25 @@ class IVolumeFiles(Interface):
 
     async def close() -> None:
         """Give up descriptors and locks. Idempotent."""
+
+
+class ISalvager(Interface):
+    """Repairs volume groups. Never deletes what it does not understand: that is moved aside within the partition."""
+
+    async def salvage(partition: IPartition, group: int, tell: Callable[[str], None]) -> SalvageReport:
+        """Make the volumes of a group (its read-write parent's id) sound, all members together.
+
+        The caller has closed the files of all of them and reopens them afterwards; clients' callbacks are the caller's
+        to break. `tell` is given each repair as it is made, in words. Cancelling the wait ends the salvage; what it did
+        so far stands, and another one goes on from there. Raises SalvageFailed.
+        """
+
+    async def salvage_partition(
+        partition: IPartition, tell: Callable[[str], None], progress: Callable[[int, int], None]
+    ) -> list[SalvageReport]:
+        """Every group of the partition, one after another; the caller has closed all volumes of it.
+
+        `progress` is called with (groups done, groups in all) at the start and after each. A group that cannot be
+        salvaged does not keep the others from it: its report has its volumes in `lost` and the reason in `messages`.
+        Raises SalvageFailed when the partition itself cannot be read.
+        """
