@@ -26,6 +26,9 @@ HEADER_LOCKS = ".volheaders.lock"
 HEADER_BYTE = 1
 """Writers of `V*.vol` files hold it shared, whoever scans them all holds it alone (partition.c)."""
 
+WHOLE_FILE = (0, 0)
+"""Start and length of a lock on all of a file, however long it gets."""
+
 _FLOCK = fast(
     Struct(
         "type" / Int16sl,
@@ -68,7 +71,7 @@ class ByteLocks:
         """Hold one byte alone, at once or not at all."""
         if not self._held[byte]:
             try:
-                fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK, byte))
+                fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, write_lock(byte))
             except OSError as error:
                 if error.errno != EAGAIN:
                     raise
@@ -96,6 +99,11 @@ class ByteLocks:
         os.close(self._fd)
 
 
-def _flock(kind: int, byte: int) -> bytes:
-    packed: bytes = _FLOCK.pack(type=kind, whence=os.SEEK_SET, start=byte, length=1, pid=0)
+def write_lock(start: int, length: int = 1) -> bytes:
+    """struct flock of a lock on those bytes that nobody shares."""
+    return _flock(fcntl.F_WRLCK, start, length)
+
+
+def _flock(kind: int, start: int, length: int = 1) -> bytes:
+    packed: bytes = _FLOCK.pack(type=kind, whence=os.SEEK_SET, start=start, length=length, pid=0)
     return packed
