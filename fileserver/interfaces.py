@@ -34,6 +34,10 @@ class Damaged(StoreError):
     """What is on disk contradicts itself: the volume needs a salvage. The message says what and where."""
 
 
+class Fenced(StoreError):
+    """This server cannot be sure to own the partition: it writes nothing there and answers nothing for it."""
+
+
 class WrongBackend(StoreError):
     """The partition was written by another back-end type (namei against namei-user)."""
 

@@ -125,7 +125,7 @@ class HeldLabel:
     """The label's lock, and with it the right to change the label in place. A kill -9 gives it up.
 
     The lock is on the whole file, an open-file-description lock: exclusive between hosts where the file system's locks
-    are. It does not keep anybody from replacing the file; `is_in_place` tells.
+    are. It does not keep anybody from replacing the file; `read_in_place` tells.
     """
 
     def __init__(self, partition: str, fd: int, sequence: int) -> None:
@@ -143,11 +143,10 @@ class HeldLabel:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:
                 _lock(fd, path)
-                held = cls(partition, fd, 0)
-                if held.is_in_place():
-                    data = os.pread(fd, 2 * SLOT_SIZE, 0)
-                    label = Label.parse(data, path)
-                    held._sequence = max((sequence for sequence, _ in _whole_slots(data)), default=0)
+                slots = _whole_slots(os.pread(fd, 2 * SLOT_SIZE, 0))
+                held = cls(partition, fd, max(slots, default=(0, b""))[0])
+                label = held.read_in_place()
+                if label is not None:
                     return held, label
             except BaseException:
                 os.close(fd)
@@ -186,14 +185,19 @@ class HeldLabel:
         os.fdatasync(self._fd)
         self._sequence = sequence
 
-    def is_in_place(self) -> bool:
-        """Whether the file held is the one that has the label's name now."""
+    def read_in_place(self) -> Label | None:
+        """The label that has its name now, freshly opened so that network file systems look again; None when it is
+        not the file held. Raises OSError, Damaged.
+        """
+        path = label_path(self._partition)
         try:
-            named = os.stat(label_path(self._partition))
+            with open(path, "rb") as file:
+                named, mine = os.fstat(file.fileno()), os.fstat(self._fd)
+                if (named.st_dev, named.st_ino) != (mine.st_dev, mine.st_ino):
+                    return None
+                return Label.parse(file.read(), path)
         except FileNotFoundError:
-            return False
-        mine = os.fstat(self._fd)
-        return (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino)
+            return None
 
     def close(self) -> None:
         """Give up the lock."""

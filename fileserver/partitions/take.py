@@ -1,0 +1,130 @@
+"""Make a label our own, after the VLDB has given us the partition: at once where nobody holds it, else by asking.
+
+An owner that lives sees the claim within a second, closes its volumes and lets go. One that is stopped, cut off from
+the storage or gone does not beat: after its tenure and a margin it neither writes nor answers, and its label is
+replaced.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from errno import EBUSY
+from threading import Event
+from uuid import UUID
+
+from fileserver.interfaces import StoreError
+from fileserver.partitions.label import HeldLabel, Label, LabelState
+from fileserver.partitions.tenure import MARGIN_SECONDS, TENURE_SECONDS, Claim, boottime
+
+LOOK_SECONDS = 0.1
+"""Between two looks at a label that another server holds."""
+
+
+class Refused(StoreError):
+    """The partition at the path is not the one meant, or cannot be taken. The message says why; nothing was changed."""
+
+
+class Superseded(Refused):
+    """The label knows a later epoch than the claim: the VLDB was restored from a backup, or another has won since."""
+
+    def __init__(self, label: Label) -> None:
+        super().__init__(f"the label of partition {label.uuid} knows epoch {label.epoch} of server {label.owner}")
+        self.label = label
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What we have won: which partition, with which epoch, by which request."""
+
+    uuid: UUID
+    owner: UUID
+    epoch: int
+    request: UUID | None = None
+
+
+class Taking:
+    """One attempt, blocking: for a thread. `cancel` from another thread ends it."""
+
+    def __init__(self, partition: str, wanted: Wanted, clock: Callable[[], float] = boottime) -> None:
+        self._partition = partition
+        self._wanted = wanted
+        self._clock = clock
+        self._cancelled = Event()
+
+    def cancel(self) -> None:
+        """Make `run` raise Refused soon."""
+        self._cancelled.set()
+
+    def run(self, deadline: float) -> tuple[HeldLabel, Label]:
+        """The label, held and ours, within `deadline` seconds. Raises Refused, Damaged, OSError (EBUSY: it did not let
+        go in time).
+        """
+        ends = self._clock() + deadline
+        beat, silent_since = -1, 0.0
+        while True:
+            label = self._look()
+            if label.beat != beat:
+                beat, silent_since = label.beat, self._clock()
+            try:
+                held, label = HeldLabel.acquire(self._partition)
+            except OSError as error:
+                if error.errno != EBUSY or self._clock() > ends:
+                    raise
+            else:
+                return self._own(held, label)
+            Claim(self._wanted.epoch, self._wanted.owner).write(self._partition)
+            if self._clock() - silent_since > (label.tenure or TENURE_SECONDS) + MARGIN_SECONDS:
+                return self._replace()
+            if self._cancelled.wait(LOOK_SECONDS):
+                raise Refused(f"{self._partition}: given up")
+
+    def _look(self) -> Label:
+        """The label as it is, if it is one we may take."""
+        label = Label.read(self._partition)
+        if label is None:
+            raise Refused(f"{self._partition} has no label")
+        self._check(label)
+        return label
+
+    def _check(self, label: Label) -> None:
+        if label.uuid != self._wanted.uuid:
+            raise Refused(f"{self._partition} is partition {label.uuid}, not {self._wanted.uuid}")
+        mine = (label.epoch, label.owner) == (self._wanted.epoch, self._wanted.owner)
+        if label.epoch >= self._wanted.epoch and not mine:
+            raise Superseded(label)
+        claim = Claim.read(self._partition)
+        if claim is not None and claim.epoch > self._wanted.epoch:
+            raise Refused(f"{self._partition}: server {claim.owner} has claimed it with epoch {claim.epoch}")
+
+    def _own(self, held: HeldLabel, label: Label) -> tuple[HeldLabel, Label]:
+        try:
+            self._check(label)
+            label = self._ours(label)
+            held.write(label)
+        except BaseException:
+            held.close()
+            raise
+        Claim.remove(self._partition)
+        return held, label
+
+    def _replace(self) -> tuple[HeldLabel, Label]:
+        """Its owner is silent: put our label in the place of the one it holds."""
+        label = self._ours(self._look())
+        held = HeldLabel.replace(self._partition, label)
+        Claim.remove(self._partition)
+        return held, label
+
+    def _ours(self, label: Label) -> Label:
+        return replace(
+            label,
+            epoch=self._wanted.epoch,
+            owner=self._wanted.owner,
+            request=self._wanted.request,
+            successor=None,
+            state=LabelState.MOUNTED,
+            beat=label.beat + 1,
+            beaten=time.time(),
+            tenure=TENURE_SECONDS,
+        )
