@@ -24,12 +24,14 @@ class Database:
     """Runs operations, functions of a transaction and their arguments, on a store.
 
     `now` gives Unix seconds, `new_uuid` identities for new partition objects. What the store raises becomes VL_IO.
+    `writing` is how many writes have not been answered yet.
     """
 
     def __init__(self, store: IVLStore, now: Callable[[], float], new_uuid: Callable[[], UUID] = uuid4) -> None:
         self.store = store
         self.replies = Replies(store)
         self.new_uuid = new_uuid
+        self.writing = 0
         self._now = now
 
     def now(self) -> int:
@@ -58,10 +60,13 @@ class Database:
         self, by: Author, operation: Callable[Concatenate[ITransaction, P], T], *arguments: P.args, **named: P.kwargs
     ) -> T:
         """Run an operation as one transaction, durable when this returns."""
+        self.writing += 1
         try:
             return await self.store.write(lambda transaction: operation(transaction, *arguments, **named), by)
         except StoreError as problem:
             raise _refusal(operation, problem) from problem
+        finally:
+            self.writing -= 1
 
 
 def _refusal(operation: Callable[..., object], problem: StoreError) -> Abort:

@@ -1,4 +1,4 @@
-"""The vlserver as a Twisted service: a database served as VL on its ports."""
+"""The vlserver as a Twisted service: a database served as VL on its ports, beside ubik's VOTE and DISK."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from afs import rxstats
 from afs.authentication import ANONYMOUS_ONLY, Authentication
+from afs.rpc.ubik import DISK, VOTE
 from afs.rpc.vl import VL
 from afs.users import Authority
 from rx.rpcstats import RpcStatistics
@@ -20,6 +21,7 @@ from vlserver.interfaces import IVLStore
 from vlserver.procedures import Procedures
 from vlserver.procedures.base import Counters
 from vlserver.procedures.privileges import Doorkeeper
+from vlserver.ubik import Disk, Site, Vote
 
 log = Logger()
 
@@ -46,14 +48,20 @@ class VLServer(Service):
         self._started: list[RxPort] = []
         self._authentication = authentication
         self._rpc_statistics = RpcStatistics()
+        self._site = Site(self.database, self._addresses, self._counters.total, self._is_administrator)
         for port in ports:
             indices = ANONYMOUS_ONLY if authentication is None else authentication.secure(port)
             server = Server(port)
             server.add(VL, self._procedures, security_indices=indices)
+            server.add(VOTE, lambda call: Vote(self._site, call), security_indices=indices)
+            server.add(DISK, lambda call: Disk(self._site, call), security_indices=indices)
             rxstats.serve(server, self._rpc_statistics, self._is_administrator, now, indices)
 
     def _procedures(self, call: ServerCall) -> Procedures:
         return Procedures(self.database, self._doorkeeper, self._counters, call)
+
+    def _addresses(self) -> list[str]:
+        return [port.address[0] for port in self.ports]
 
     def _is_administrator(self, call: ServerCall) -> bool:
         return self._authority.is_administrator(call.connection.identity, call.peer[0])

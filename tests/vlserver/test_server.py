@@ -104,7 +104,7 @@ class ServedTest(TestCase):
         reserved = Reserved.client(self.connection())
         await self.refused(RxgenCode.RXGEN_OPCODE, reserved.GetEntryByIDU())
         await self.refused(RxgenCode.RXGEN_OPCODE, reserved.Nonsense())
-        other = VL.client(self.port.connect(self.vlserver.ports[0].address, 50, dead_seconds=10))
+        other = VL.client(self.port.connect(self.vlserver.ports[0].address, 99, dead_seconds=10))
         with self.assertRaises((Abort, CallLost)) as caught:
             await other.ProbeServer()
         self.assertEqual(caught.exception.code, RxCode.RX_INVALID_OPERATION)

@@ -29,6 +29,10 @@ class Counters:
     requests: list[int] = field(default_factory=lambda: [0] * MAX_NUMBER_OPCODES)
     aborts: list[int] = field(default_factory=lambda: [0] * MAX_NUMBER_OPCODES)
 
+    def total(self) -> int:
+        """Calls in all."""
+        return sum(self.requests)
+
     def count(self, counters: list[int], opcode: int) -> None:
         """One more; opcodes that GetStats has no room for are not counted. Wraps as a 32-bit counter does."""
         position = opcode - FIRST_OPCODE
