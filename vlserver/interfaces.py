@@ -7,13 +7,13 @@ program knows how they are kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 from uuid import UUID
 
 from zope.interface import Attribute, Interface
 
-from vlserver.schema import Author, Change, Definition, Partition, Server, Volume
+from vlserver.schema import Author, Change, Definition, Partition, Row, Server, Volume
 
 T = TypeVar("T")
 
@@ -97,6 +97,9 @@ class ITransaction(Interface):
     def last_key() -> int:
         """The highest key ever used, 0 in an empty database."""
 
+    def removed_keys() -> Sequence[int]:
+        """Keys of removed entries that are not in use again, in the order of their removal."""
+
     def next_used_id(volume_id: int) -> int | None:
         """The lowest id of any kind in use that is not below `volume_id`."""
 
@@ -114,6 +117,9 @@ class ITransaction(Interface):
 
     def setting(name: str) -> int | None:
         """A number kept under a name."""
+
+    def settings() -> dict[str, int]:
+        """All of them."""
 
     def set_setting(name: str, value: int) -> None:
         """Keep a number under a name."""
@@ -143,6 +149,13 @@ class IVLStore(Interface):
         """Run `work` as one transaction: all its rows are kept, or none when it raises. Writes run one after another.
 
         When this returns, what was written is durable. A write that changes no row leaves the revision alone.
+        """
+
+    async def load(rows: Iterable[Row], settings: Mapping[str, int], removed_keys: Sequence[int], by: Author) -> None:
+        """Fill an empty store in one write. Servers come first, then partitions, then the rest; volumes have keys.
+
+        The rows may be many: they are taken one by one, in a thread where there is one, and the change log tells of the
+        load without them. Raises Inconsistent when the store is not empty or the rows break a rule of the schema.
         """
 
     async def close() -> None:

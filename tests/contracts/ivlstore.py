@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 
 from tests.support.budget import budget
 from vlserver.interfaces import Inconsistent, ITransaction, IVLStore, StoreError
-from vlserver.schema import Author, Definition, Partition, Server, Site, Volume
+from vlserver.schema import Author, Definition, Partition, Row, Server, Site, Volume
 
 if TYPE_CHECKING:
     _Base = TestCase
@@ -117,6 +117,78 @@ class StoreContract(_Base):
             self.assertEqual([t.volumes_on(each, 0, 9) for each in (A, B)], [[changed], [changed]])
 
         await store.read(look)
+
+    async def test_removed_keys(self) -> None:
+        """The keys of removed entries are told in the order of removal; the last is used again first."""
+        store = await self.furnished()
+        for number in range(1, 6):
+            await store.write(adding(a_volume(b"v%d" % number, number, A)), BY)
+        for key in (2, 5, 3):
+            await store.write(lambda t, key=key: t.remove_volume(key), BY)  # type: ignore[misc]
+        self.assertEqual(list(await store.read(lambda t: t.removed_keys())), [2, 5, 3])
+        self.assertEqual((await store.write(adding(a_volume(b"w", 9, A)), BY)).key, 3)
+        self.assertEqual(list(await store.read(lambda t: t.removed_keys())), [2, 5])
+
+    async def test_load(self) -> None:
+        """A load fills an empty store as the same rows written one by one would have, in one revision without rows."""
+        store = self.open_store()
+        self.addCleanup(lambda: ensureDeferred(store.close()))
+        volumes = [replace(a_volume(b"v%d" % key, key, A, B, name_order=-key), key=key) for key in (1, 2, 4, 7)]
+        rows = [
+            SERVER,
+            OTHER,
+            Partition(A, 0, 0, 0),
+            Partition(B, 1, None, 3),
+            Definition(B, 3, 7, "/vicepb"),
+            *volumes,
+        ]
+        await store.load(iter(rows), {"x": 5, "y": 6}, [3, 8, 5, 6], BY)
+
+        def look(t: ITransaction) -> None:
+            self.assertEqual(t.servers(), [SERVER, OTHER])
+            self.assertEqual(sorted(t.partitions(), key=lambda each: each.uuid), rows[2:4])
+            self.assertEqual(t.definitions(), [rows[4]])
+            self.assertEqual(list(t.volumes(0, 99)), volumes)
+            self.assertEqual([list(t.volumes_on(each, 0, 99)) for each in (A, B)], [volumes] * 2)
+            self.assertEqual([t.volume_named(b"v4"), t.volume_with_id(7, 0)], volumes[2:])
+            self.assertEqual((t.settings(), list(t.removed_keys()), t.last_key()), ({"x": 5, "y": 6}, [3, 8, 5, 6], 8))
+            (change,) = t.changes(0, 99)
+            self.assertEqual((change.revision, change.author, change.rows), (1, BY, ()))
+
+        await store.read(look)
+        self.assertEqual(store.revision, 1)
+        added = [await store.write(adding(a_volume(b"new", number, A)), BY) for number in range(11, 16)]
+        self.assertEqual([volume.key for volume in added], [6, 5, 8, 3, 9])
+
+    async def test_load_refused(self) -> None:
+        """A load is refused by a store that is not empty; one that breaks a rule, or fails half-way, leaves nothing."""
+        store = self.open_store()
+        self.addCleanup(lambda: ensureDeferred(store.close()))
+        before = await store.read(everything)
+        servers: list[Row] = [SERVER, OTHER, Partition(A, 0, 0, 0)]
+        first = replace(a_volume(b"v", 1, A), key=1)
+        broken: list[list[Row]] = [
+            [*servers, first, replace(first, key=2)],
+            [*servers, first, replace(a_volume(b"w", 2, A), key=1)],
+            [*servers, replace(first, sites=(Site(B, 4),))],
+            [Partition(A, 0, 0, 0)],
+        ]
+        for rows in broken:
+            with self.assertRaises(Inconsistent):
+                await store.load(iter(rows), {"x": 1}, [5], BY)
+            self.assertEqual((await store.read(everything), store.revision), (before, 0))
+
+        def failing() -> Iterator[Row]:
+            yield from (*servers, first)
+            raise Planned
+
+        with self.assertRaises(Planned):
+            await store.load(failing(), {"x": 1}, [5], BY)
+        self.assertEqual((await store.read(everything), store.revision), (before, 0))
+        await store.load(iter([*servers, first]), {}, [], BY)
+        with self.assertRaises(Inconsistent):
+            await store.load(iter(()), {}, [], BY)
+        self.assertEqual((await store.read(lambda t: t.volumes(0, 9)), store.revision), ([first], 1))
 
     async def test_all_or_nothing(self) -> None:
         """What a write did before it raised is gone: rows, keys, ids, settings and the log."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from uuid import UUID
@@ -16,7 +16,17 @@ from uuid import UUID
 from zope.interface import implementer
 
 from vlserver.interfaces import Inconsistent, ITransaction, IVLStore, StoreError
-from vlserver.schema import PARTITION_NUMBERS, SERVER_SLOTS, Author, Change, Definition, Partition, Server, Volume
+from vlserver.schema import (
+    PARTITION_NUMBERS,
+    SERVER_SLOTS,
+    Author,
+    Change,
+    Definition,
+    Partition,
+    Row,
+    Server,
+    Volume,
+)
 from vlserver.store.changes import KEPT_REVISIONS, ChangedRows
 
 T = TypeVar("T")
@@ -69,6 +79,23 @@ class MemoryStore:
             self.revision += 1
             self._log.append(Change(self.revision, int(self._now()), by, tuple(transaction.changed.rows)))
         return result
+
+    async def load(
+        self, rows: Iterable[Row], settings: Mapping[str, int], removed_keys: Sequence[int], by: Author
+    ) -> None:
+        _require(not self.revision, "the database is not empty")
+        transaction = _Transaction(self._tables, 1, self._log, writable=True)
+        try:
+            for row in rows:
+                transaction.load(row)
+        except BaseException:
+            self._tables = _Tables()
+            raise
+        self._tables.settings.update(settings)
+        self._tables.free_keys.extend(removed_keys)
+        self._tables.last_key = max((*self._tables.volumes, *removed_keys), default=0)
+        self.revision = 1
+        self._log.append(Change(1, int(self._now()), by, ()))
 
     async def close(self) -> None:
         self._tables = _Tables()
@@ -226,6 +253,9 @@ class _Transaction:
     def last_key(self) -> int:
         return self._tables.last_key
 
+    def removed_keys(self) -> Sequence[int]:
+        return tuple(self._tables.free_keys)
+
     def next_used_id(self, volume_id: int) -> int | None:
         used = self._tables.used_ids
         at = bisect_left(used, volume_id)
@@ -267,6 +297,19 @@ class _Transaction:
         self._undo.append(self._tables.free_keys.pop)
         self.changed.note(before, None)
 
+    def load(self, row: Row) -> None:
+        """Put a row of any kind; a volume under its own key."""
+        if isinstance(row, Server):
+            self.put_server(row)
+        elif isinstance(row, Partition):
+            self.put_partition(row)
+        elif isinstance(row, Definition):
+            self.put_definition(row)
+        else:
+            _require(row.key > 0 and row.key not in self._tables.volumes, f"the key of {row!r} is in use or none")
+            self._index(row)
+            self._set(self._tables.volumes, row.key, row)
+
     def _index(self, volume: Volume) -> None:
         tables = self._tables
         for kind, volume_id in enumerate(volume.ids):
@@ -294,6 +337,9 @@ class _Transaction:
 
     def setting(self, name: str) -> int | None:
         return self._tables.settings.get(name)
+
+    def settings(self) -> dict[str, int]:
+        return dict(self._tables.settings)
 
     def set_setting(self, name: str, value: int) -> None:
         self.changed.note_setting(name, self.setting(name), value)

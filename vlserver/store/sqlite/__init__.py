@@ -7,12 +7,10 @@ savepoint, and are answered after it. A lock file keeps a second process out.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from twisted.internet.interfaces import IReactorFromThreads
@@ -21,19 +19,15 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from vlserver.interfaces import ITransaction, IVLStore, StoreError
-from vlserver.schema import Author
+from vlserver.schema import Author, Row
 from vlserver.store.changes import KEPT_REVISIONS, ChangedRows
+from vlserver.store.sqlite.files import connect, last_revision, take_lock
+from vlserver.store.sqlite.loading import load_rows
 from vlserver.store.sqlite.tables import MIGRATIONS, Migration, migrate
 from vlserver.store.sqlite.transaction import Transaction
 from vlserver.store.sqlite.writer import Writer
 
 T = TypeVar("T")
-
-BUSY_SECONDS = 5.0
-"""How long a statement waits for another process, such as one that copies the file, before it fails."""
-
-PAGE_CACHE_KIB = 64 * 1024
-"""SQLite's page cache for each of the three connections: the indexes of some 500,000 volumes."""
 
 
 @implementer(IVLStore)
@@ -50,24 +44,24 @@ class SqliteStore:
         self._path = path
         self._reactor = reactor
         self._now = now
-        self._lock = _lock(path)
+        self._lock = take_lock(path)
         try:
             self._writing = self._open(migrations)
-            self._reading = _connect(path, read_only=True)
-            self._surveying = _connect(path, read_only=True)
+            self._reading = connect(path, read_only=True)
+            self._surveying = connect(path, read_only=True)
         except sqlite3.Error as error:
             os.close(self._lock)
             raise StoreError(f"{path}: {error}") from error
         except StoreError as error:
             os.close(self._lock)
             raise StoreError(f"{path} {error}") from error
-        self.revision = _revision(self._writing)
+        self.revision = last_revision(self._writing)
         self._writer = Writer(reactor, self._commit, self._published)
         self._surveyors = ThreadPool(0, 1, "vldb surveys")
         self._surveyors.start()
 
     def _open(self, migrations: Sequence[Migration]) -> sqlite3.Connection:
-        connection = _connect(self._path, read_only=False)
+        connection = connect(self._path, read_only=False)
         try:
             migrate(connection, migrations)
         except BaseException:
@@ -84,6 +78,15 @@ class SqliteStore:
     async def write(self, work: Callable[[ITransaction], T], by: Author) -> T:
         return await self._writer.submit(lambda: self._write(work, by))
 
+    async def load(
+        self, rows: Iterable[Row], settings: Mapping[str, int], removed_keys: Sequence[int], by: Author
+    ) -> None:
+        def work(transaction: Transaction) -> None:
+            load_rows(transaction, self._writing, rows, settings, removed_keys)
+            self._log(transaction.revision, ChangedRows(), by)
+
+        await self._writer.submit(lambda: self._write(work, by))
+
     async def close(self) -> None:
         await self._writer.stop()
         self._surveyors.stop()
@@ -95,19 +98,19 @@ class SqliteStore:
         try:
             connection.execute("BEGIN")
             try:
-                return work(Transaction(connection, _revision(connection), writable=False))
+                return work(Transaction(connection, last_revision(connection), writable=False))
             finally:
                 if connection.in_transaction:  # an I/O error has ended it already
                     connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise StoreError(f"{self._path}: cannot read: {error}") from error
 
-    def _write(self, work: Callable[[ITransaction], T], by: Author) -> T:
+    def _write(self, work: Callable[[Transaction], T], by: Author) -> T:
         """One write in its savepoint; runs in the writing thread, inside the transaction that `_commit` ends."""
         connection = self._writing
         if not connection.in_transaction:
             raise StoreError(f"{self._path}: an earlier write of the same batch has failed")
-        transaction = Transaction(connection, _revision(connection) + 1, writable=True)
+        transaction = Transaction(connection, last_revision(connection) + 1, writable=True)
         connection.execute("SAVEPOINT call")
         try:
             result = work(transaction)
@@ -143,43 +146,7 @@ class SqliteStore:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise StoreError(f"{self._path}: cannot write: {error}") from error
-        return _revision(connection)
+        return last_revision(connection)
 
     def _published(self, revision: int) -> None:
         self.revision = revision
-
-
-def _revision(connection: sqlite3.Connection) -> int:
-    row = connection.execute("SELECT max(revision) FROM changes").fetchone()
-    return int(row[0] or 0)
-
-
-def _connect(path: str, read_only: bool) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
-    if read_only:
-        connection.execute("PRAGMA query_only = ON")
-        return connection
-    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-    if mode != "wal":
-        connection.close()
-        raise StoreError(f"cannot use write-ahead logging here (journal mode {mode})")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
-
-
-def _lock(path: str) -> int:
-    """Take the lock file beside the database; it stays when the process ends, the lock on it does not."""
-    lock_path = f"{path}.lock"
-    try:
-        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreError(f"cannot open the database {path}: {error}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        raise StoreError(f"the database {path} is in use by another process") from error
-    return lock

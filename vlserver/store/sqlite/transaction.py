@@ -187,6 +187,9 @@ class Transaction:
         query = "SELECT max(ifnull((SELECT max(key) FROM volumes), 0), ifnull((SELECT max(key) FROM free_keys), 0))"
         return int(self._execute(query).fetchone()[0])
 
+    def removed_keys(self) -> Sequence[int]:
+        return [key for (key,) in self._execute("SELECT key FROM free_keys ORDER BY position")]
+
     def next_used_id(self, volume_id: int) -> int | None:
         found = []
         for column, condition in zip(("rw_id", "ro_id", "bk_id"), _ID_FLOORS, strict=True):
@@ -232,15 +235,30 @@ class Transaction:
             self._execute("INSERT INTO free_keys (key) VALUES (?)", (key,))
         self.changed.note(before, None)
 
-    def _insert_sites(self, volume: Volume) -> None:
+    def insert_volumes(self, volumes: Sequence[Volume]) -> None:
+        """Many entries with their keys; nothing of them is noted for the change log."""
+        self._connection.executemany(
+            f"INSERT INTO volumes ({_VOLUME}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(volume.key, *_volume_values(volume)) for volume in volumes],
+        )
+        self._insert_sites(*volumes)
+
+    def _insert_sites(self, *volumes: Volume) -> None:
         self._connection.executemany(
             "INSERT INTO sites (volume, position, partition, flags) VALUES (?, ?, ?, ?)",
-            [(volume.key, place, site.partition.bytes, site.flags) for place, site in enumerate(volume.sites)],
+            [
+                (volume.key, place, site.partition.bytes, site.flags)
+                for volume in volumes
+                for place, site in enumerate(volume.sites)
+            ],
         )
 
     def setting(self, name: str) -> int | None:
         row = self._execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
         return row and int(row[0])
+
+    def settings(self) -> dict[str, int]:
+        return dict(self._execute("SELECT name, value FROM settings"))
 
     def set_setting(self, name: str, value: int) -> None:
         before = self.setting(name)

@@ -1,0 +1,65 @@
+"""The database file: how it is opened, and the lock file beside it that makes one process its owner."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vlserver.interfaces import StoreError
+
+BUSY_SECONDS = 5.0
+"""How long a statement waits for another process, such as one that copies the file, before it fails."""
+
+PAGE_CACHE_KIB = 64 * 1024
+"""SQLite's page cache for each of the three connections: the indexes of some 500,000 volumes."""
+
+
+def connect(path: str, read_only: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
+    if read_only:
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        connection.close()
+        raise StoreError(f"cannot use write-ahead logging here (journal mode {mode})")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def last_revision(connection: sqlite3.Connection) -> int:
+    """The revision of the last write that was committed."""
+    row = connection.execute("SELECT max(revision) FROM changes").fetchone()
+    return int(row[0] or 0)
+
+
+def take_lock(path: str) -> int:
+    """Take the lock file beside the database; it stays when the process ends, the lock on it does not."""
+    lock_path = f"{path}.lock"
+    try:
+        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"cannot open the database {path}: {error}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise StoreError(f"the database {path} is in use by another process") from error
+    return lock
+
+
+@contextmanager
+def held(path: str) -> Iterator[None]:
+    """Be the owner of the database for a while. Raises StoreError when a server or another tool is."""
+    lock = take_lock(path)
+    try:
+        yield
+    finally:
+        os.close(lock)
