@@ -11,6 +11,14 @@ MAX_DESCRIPTORS = 256
 """Per partition: a process may hold 1024 unless someone raised it, and sockets and databases want theirs."""
 
 
+Guard = Callable[[], None]
+"""Asked immediately before every write to a partition, in whichever thread writes: raises Fenced when it may not be."""
+
+
+def unguarded() -> None:
+    """The guard of a partition that no other server can take."""
+
+
 class Descriptor:
     """An open file, closed when the last reference goes.
 
@@ -18,10 +26,16 @@ class Descriptor:
     and its number given to another file, in the middle of an operation.
     """
 
-    __slots__ = ("fd",)
+    __slots__ = ("_guard", "fd")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, guard: Guard = unguarded) -> None:
         self.fd = fd
+        self._guard = guard
+
+    def to_write(self) -> int:
+        """The number, for the one system call that changes the file now. Raises Fenced."""
+        self._guard()
+        return self.fd
 
     def __del__(self) -> None:
         os.close(self.fd)
@@ -34,7 +48,8 @@ Key = tuple[int, int]
 class Descriptors:
     """The last used open files of a partition. Any thread may call."""
 
-    def __init__(self, limit: int = MAX_DESCRIPTORS) -> None:
+    def __init__(self, guard: Guard = unguarded, limit: int = MAX_DESCRIPTORS) -> None:
+        self.guard = guard
         self._limit = limit
         self._lock = Lock()
         self._open: OrderedDict[Key, Descriptor] = OrderedDict()
@@ -53,7 +68,7 @@ class Descriptors:
 
     def put(self, key: Key, fd: int) -> Descriptor:
         """Keep a freshly opened descriptor."""
-        opened = Descriptor(fd)
+        opened = Descriptor(fd, self.guard)
         with self._lock:
             self._open[key] = opened
             self._open.move_to_end(key)

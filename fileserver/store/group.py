@@ -178,6 +178,7 @@ class Group:
     def unlink(self, inode: int) -> None:
         """Remove an inode's file. Raises FileNotFoundError."""
         self._descriptors.forget((self.parent, inode))
+        self._descriptors.guard()
         self._metadata.unlink(self.path(inode))
         if vnode_of(inode) == VNODE_MASK:
             self._members = None
@@ -192,6 +193,7 @@ class Group:
         with self.lock:
             self._descriptors.forget_group(self.parent)
             self._members = None
+            self._descriptors.guard()
             with suppress(FileNotFoundError):
                 shutil.rmtree(self.directory)
 
@@ -205,6 +207,7 @@ class Group:
 
     def _create(self, inode: int, parameter: int) -> Descriptor:
         path = self.path(inode)
+        self._descriptors.guard()
         try:
             fd = self._metadata.create(path, parameter, tag_of(inode))
         except FileNotFoundError:
@@ -245,14 +248,14 @@ def _make_directories(path: str) -> None:
 
 
 def write_all(file: Descriptor, data: bytes, offset: int) -> None:
-    """Write it all; what does not fit leaves the file as long as it was. Raises OSError."""
+    """Write it all; what does not fit leaves the file as long as it was. Raises OSError, Fenced."""
     before = os.fstat(file.fd).st_size
     written = 0
     try:
-        written = os.pwrite(file.fd, data, offset)
+        written = os.pwrite(file.to_write(), data, offset)
         while written < len(data):
-            written += os.pwrite(file.fd, memoryview(data)[written:], offset + written)
+            written += os.pwrite(file.to_write(), memoryview(data)[written:], offset + written)
     except OSError:
         if written and offset + written > before:
-            os.ftruncate(file.fd, before)
+            os.ftruncate(file.to_write(), before)
         raise

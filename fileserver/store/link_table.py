@@ -64,7 +64,7 @@ class LinkTable:
         raise OSError(ENOSPC, f"vnode {vnode} has {MAX_TAGS} versions in its volume group already")
 
     def _write(self, vnode: int, row: int) -> None:
-        os.pwrite(self._file.fd, _ROW.pack(row=row), _offset(vnode))
+        os.pwrite(self._file.to_write(), _ROW.pack(row=row), _offset(vnode))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ import fcntl
 import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EAGAIN, EBUSY
 
 from construct import Int16sl, Int32sl, Int64sl, Padding, Struct
@@ -44,13 +44,18 @@ _FLOCK = fast(
 
 
 class PartitionLock:
-    """The whole partition, held until closed. Raises OSError EBUSY when another process has it, EACCES and the like."""
+    """The whole partition, held until closed. Raises OSError EBUSY when another process has it, EACCES and the like.
 
-    def __init__(self, path: str) -> None:
+    Unless it `must` be had: then another's lock is left where it is.
+    """
+
+    def __init__(self, path: str, must: bool = True) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not must:
+                return
             os.close(self._fd)
             raise OSError(EBUSY, "another process has the partition open, or salvages it", path) from None
 
@@ -97,6 +102,13 @@ class ByteLocks:
     def close(self) -> None:
         """Give up every lock."""
         os.close(self._fd)
+
+
+def remove_locks(path: str) -> None:
+    """Let the partition's lock files be made anew: a process that holds the old ones holds nothing any more."""
+    for name in (VOLUME_LOCKS, HEADER_LOCKS):
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(path, name))
 
 
 def write_lock(start: int, length: int = 1) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from errno import EPERM
 from typing import Any
 from uuid import uuid4
@@ -29,7 +29,7 @@ from fileserver.interfaces import (
     WrongBackend,
 )
 from fileserver.partitions.label import Label, write_atomically
-from fileserver.store.descriptors import Descriptors
+from fileserver.store.descriptors import Descriptors, Guard, unguarded
 from fileserver.store.formats import (
     FORMAT_VERSION,
     VOLUME_FILE,
@@ -39,7 +39,7 @@ from fileserver.store.formats import (
 )
 from fileserver.store.group import Group, write_all
 from fileserver.store.inodes import DATA_DIRECTORY, Special, special_inode
-from fileserver.store.locks import HEADER_BYTE, HEADER_LOCKS, VOLUME_LOCKS, ByteLocks, PartitionLock
+from fileserver.store.locks import HEADER_BYTE, HEADER_LOCKS, VOLUME_LOCKS, ByteLocks, PartitionLock, remove_locks
 from fileserver.store.metadata import KEEPERS, Metadata
 from fileserver.store.threads import Threads
 from fileserver.store.volume_files import VolumeFiles
@@ -49,7 +49,23 @@ FORCE_SALVAGE = "FORCESALVAGE"
 _HEADER_NAME = re.compile(r"V(\d{10})\.vol")
 
 
-def open_namei(path: str, number: int, reactor: Any) -> NameiPartition:
+@dataclass(frozen=True, slots=True)
+class Tenancy:
+    """On what terms a partition is opened. `guard` is asked before every write.
+
+    `taken_over`: its owner before fell silent and may hold its locks still. The label has decided between the two; the
+    locks only keep salvagers and other programs away, and those that can be are made anew.
+    """
+
+    guard: Guard = unguarded
+    taken_over: bool = False
+
+
+OURS_ALONE = Tenancy()
+"""The terms for storage that no other server reaches."""
+
+
+def open_namei(path: str, number: int, reactor: Any, tenancy: Tenancy = OURS_ALONE) -> NameiPartition:
     """Open a partition as root. Raises WrongBackend, Damaged, OSError (EBUSY: another process has it)."""
     if os.geteuid():
         raise PermissionError(
@@ -59,14 +75,22 @@ def open_namei(path: str, number: int, reactor: Any) -> NameiPartition:
     if label is None:
         label = Label(uuid4(), "namei")
         label.write(path)
-    return NameiPartition(path, number, label, reactor)
+    return NameiPartition(path, number, label, reactor, tenancy=tenancy)
 
 
 @implementer(IPartition)
 class NameiPartition:
     """A partition opened with its label. The caller has made sure that the label is there."""
 
-    def __init__(self, path: str, number: int, label: Label, reactor: Any, backend: str = "namei") -> None:
+    def __init__(
+        self,
+        path: str,
+        number: int,
+        label: Label,
+        reactor: Any,
+        backend: str = "namei",
+        tenancy: Tenancy = OURS_ALONE,
+    ) -> None:
         self.path = path
         self.number = number
         self.name = partition_name(number)
@@ -75,11 +99,13 @@ class NameiPartition:
         check_backend(path, label, backend)
         self._metadata: Metadata = KEEPERS[label.metadata]()
         os.makedirs(os.path.join(path, DATA_DIRECTORY), 0o700, exist_ok=True)
-        self._lock = PartitionLock(path)
+        self._lock = PartitionLock(path, must=not tenancy.taken_over)
+        if tenancy.taken_over:
+            remove_locks(path)
         self._volume_locks = ByteLocks(os.path.join(path, VOLUME_LOCKS))
         self._header_locks = ByteLocks(os.path.join(path, HEADER_LOCKS))
         self._threads = Threads(reactor, self.name)
-        self._descriptors = Descriptors()
+        self._descriptors = Descriptors(tenancy.guard)
         self._groups: dict[int, Group] = {}
         self._closed = False
 
@@ -186,6 +212,7 @@ class NameiPartition:
                 group.count_members()
                 with self._header_locks.shared(HEADER_BYTE):
                     volume_file = pack_volume_file(header.id, header.parent)
+                    self._descriptors.guard()
                     write_atomically(self._header_path(header.id), volume_file, 0o644, durable=False)
             except OSError:
                 self._remove_specials(group, header.id)
@@ -203,6 +230,7 @@ class NameiPartition:
             else:
                 files.drop_content()
                 self._remove_specials(group, volume_id)
+            self._descriptors.guard()
             os.unlink(self._header_path(volume_id))
 
     def _remove_specials(self, group: Group, volume_id: int) -> None:

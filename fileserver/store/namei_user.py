@@ -13,14 +13,16 @@ from uuid import uuid4
 from fileserver.interfaces import WrongBackend
 from fileserver.partitions.label import Label, write_atomically
 from fileserver.store.metadata import AttributeMetadata, SidecarMetadata, has_user_attributes
-from fileserver.store.namei import NameiPartition
+from fileserver.store.namei import OURS_ALONE, NameiPartition, Tenancy
 
 BACKEND = "namei-user"
 NEVER_ATTACH = "NeverAttach"
 ALWAYS_ATTACH = "AlwaysAttach"
 
 
-def open_namei_user(path: str, number: int, reactor: Any, metadata: str | None = None) -> NameiPartition:
+def open_namei_user(
+    path: str, number: int, reactor: Any, metadata: str | None = None, tenancy: Tenancy = OURS_ALONE
+) -> NameiPartition:
     """Open or begin a partition; `metadata` forces the keeper of a new one ("xattr" or "sidecar").
 
     Raises WrongBackend, Damaged, OSError (EBUSY: another process has it).
@@ -34,7 +36,7 @@ def open_namei_user(path: str, number: int, reactor: Any, metadata: str | None =
         label.write(path)
     elif label.backend == BACKEND:
         forbid_stock(path)
-    return NameiPartition(path, number, label, reactor, BACKEND)
+    return NameiPartition(path, number, label, reactor, BACKEND, tenancy)
 
 
 def refuse_stock(path: str) -> None:

@@ -8,15 +8,15 @@ from errno import ENXIO
 
 from fileserver.store.descriptors import Descriptor
 
-COPY_SIZE = 1 << 30
-"""Of one copy_file_range call; the kernel's own limit is 2 GiB."""
+COPY_SIZE = 16 << 20
+"""Of one copy_file_range call: a few milliseconds of a disk, before each of which the target is asked for anew."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def copy_sparse(source: Descriptor, target: Descriptor, length: int) -> None:
     """Copy `length` bytes into an empty file, leaving holes where they are."""
-    os.ftruncate(target.fd, length)
+    os.ftruncate(target.to_write(), length)
     offset = 0
     while offset < length:
         try:
@@ -27,19 +27,25 @@ def copy_sparse(source: Descriptor, target: Descriptor, length: int) -> None:
             return
         end = min(os.lseek(source.fd, offset, os.SEEK_HOLE), length)
         while offset < end:
-            copied = os.copy_file_range(source.fd, target.fd, min(end - offset, COPY_SIZE), offset, offset)
+            size = min(end - offset, COPY_SIZE)
+            copied = os.copy_file_range(source.fd, target.to_write(), size, offset, offset)
             if not copied:
                 return  # the source became shorter, which its lock forbids
             offset += copied
+
+
+def cut(file: Descriptor, length: int) -> None:
+    """Make the file that long: cut it, or extend it with a hole."""
+    os.ftruncate(file.to_write(), length)
 
 
 def reserve(file: Descriptor, size: int) -> None:
     """Find the room a later write needs, or leave the file as it is. Raises OSError ENOSPC."""
     before = os.fstat(file.fd).st_size
     try:
-        os.posix_fallocate(file.fd, 0, size)
+        os.posix_fallocate(file.to_write(), 0, size)
     except OSError:
-        os.ftruncate(file.fd, before)
+        os.ftruncate(file.to_write(), before)
         raise
 
 

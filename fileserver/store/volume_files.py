@@ -31,7 +31,7 @@ from fileserver.store.formats import (
 )
 from fileserver.store.group import RECORD_SIZES, STAMPS, Group, index_of, record_offset, write_all
 from fileserver.store.inodes import MAX_VNODE, Special
-from fileserver.store.syscalls import copy_sparse, reserve, sync_file_system
+from fileserver.store.syscalls import copy_sparse, cut, reserve, sync_file_system
 from fileserver.store.threads import Threads
 
 P = ParamSpec("P")
@@ -112,7 +112,7 @@ class VolumeFiles:
 
     async def truncate(self, number: int, length: int) -> None:
         file = await self._own(number, length)
-        await self._run(os.fstat(file.fd).st_size - length, os.ftruncate, file.fd, length)
+        await self._run(os.fstat(file.fd).st_size - length, cut, file, length)
 
     async def content_length(self, number: int) -> int:
         return os.fstat(self._content(number).fd).st_size
@@ -286,7 +286,7 @@ class VolumeFiles:
             write_all(source_file, _with_cloned_bit(source, True), size)
             source = _with_cloned_bit(source, False)
         write_all(target_file, source, size)
-        os.ftruncate(target_file.fd, size + len(source))
+        cut(target_file, size + len(source))
         for inode in dropped:
             self.group.settle(inode)
 

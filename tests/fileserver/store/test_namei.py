@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 from errno import EBUSY, ENOSPC
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import TestCase
 
-from fileserver.interfaces import Damaged, IPartition, WrongBackend
+from fileserver.interfaces import Damaged, Fenced, IPartition, WrongBackend
 from fileserver.partitions.label import Label
 from fileserver.store.descriptors import MAX_DESCRIPTORS
 from fileserver.store.formats import CLONED
 from fileserver.store.group import record_offset
 from fileserver.store.inodes import Special, data_inode, group_directory, inode_path, special_inode
 from fileserver.store.metadata import has_user_attributes
-from fileserver.store.namei import open_namei
+from fileserver.store.namei import Tenancy, open_namei
 from fileserver.store.namei_user import open_namei_user
+from fileserver.store.volume_files import INLINE_SIZE
 from tests.contracts.ipartition import BK, RO, RW, PartitionContract, directory_vnode, file_vnode, header
 from tests.fileserver.store.support import OPENERS, FullDisk, audit, need_root
 
@@ -346,3 +349,61 @@ class WrongPartition(TestCase):
         with open(os.path.join(self.path, "AlwaysAttach"), "wb"):
             pass
         self.assertRaises(WrongBackend, open_namei_user, self.path, 0, reactor)
+
+
+class Guarded(TestCase):
+    """A partition that another server may take."""
+
+    async def test_nothing_is_written(self) -> None:
+        """Once the guard refuses, no call changes anything on the partition, and reading goes on."""
+        path = os.path.abspath(self.mktemp())
+        os.mkdir(path, 0o700)
+        lost = False
+
+        def guard() -> None:
+            if lost:
+                raise Fenced("lost")
+
+        partition = open_namei_user(path, 0, reactor, tenancy=Tenancy(guard))
+        self.addCleanup(partition.close)
+        files = await partition.create_volume(header())
+        clone = await partition.create_volume(header(RO))
+        await files.create_vnode(1, directory_vnode(1), b"d" * 2048)
+        await files.create_vnode(2, file_vnode(2), b"content")
+        await files.clone_to(clone)
+        before = snapshot(path)
+        lost = True
+        for attempt in (
+            lambda: files.write(2, 0, b"new"),
+            lambda: files.write(2, 0, b"n" * (2 * INLINE_SIZE)),
+            lambda: files.truncate(2, 3),
+            lambda: files.write_vnode(2, file_vnode(2)),
+            lambda: files.create_vnode(4, file_vnode(2), b"x"),
+            lambda: files.remove_vnode(2),
+            lambda: files.write_header(header()),
+            lambda: files.clone_to(clone),
+            lambda: partition.destroy_volume(RO),
+            lambda: partition.create_volume(header(RW + 10, parent=RW + 10)),
+        ):
+            await self.assertFailure(ensureDeferred(attempt()), Fenced)
+        self.assertEqual(snapshot(path), before)
+        self.assertEqual(await files.read(2, 0, 100), b"content")
+
+    async def test_taken_over(self) -> None:
+        """A partition whose owner holds its locks and is silent can be opened by whoever has won the label."""
+        path = os.path.abspath(self.mktemp())
+        os.mkdir(path, 0o700)
+        silent = open_namei_user(path, 0, reactor)
+        self.addCleanup(silent.close)
+        held = await silent.create_volume(header())
+        self.assertRaises(OSError, open_namei_user, path, 0, reactor)
+        partition = open_namei_user(path, 0, reactor, tenancy=Tenancy(taken_over=True))
+        self.addCleanup(partition.close)
+        files = await partition.open_volume(RW)
+        self.assertEqual((await files.read_header()).id, RW)
+        await held.close()
+
+
+def snapshot(path: str) -> dict[str, bytes]:
+    """Every file below a directory with what is in it."""
+    return {str(file): file.read_bytes() for file in sorted(Path(path).rglob("*")) if file.is_file()}
