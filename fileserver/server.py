@@ -46,6 +46,8 @@ class FileServer:
         self.statistics = Statistics(now())
         self.moving_directories = DeferredLock()
         """Held while a directory changes its parent, so that no two such renames can make a circle between them."""
+        self.refuse_old_store_acl = False
+        """Whether StoreACL under its old opcode is one that this server does not know (CVE-2018-7168)."""
         registry.surroundings.callbacks = self.breaks
 
     async def maintain(self) -> None:

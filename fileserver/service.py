@@ -7,7 +7,7 @@ volumes are known and a vlserver has taken our addresses.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from time import time
@@ -58,14 +58,15 @@ LINGER_SECONDS = 0.2
 
 SYSID_NAME = "sysid"
 
-LIMITS = Limits(abort_threshold=10)
+ABORT_THRESHOLD = 10
 """A client that repeats what was refused is slowed after ten equal answers, as stock's (viced.c -abortthreshold)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a fileserver is told. Ports may be 0 for any; `advertised` are the addresses registered, by default those
-    bound; `tap` is on every port. Without `authentication` every caller is anonymous, and so are we.
+    bound; `tap` is on every port, and so are `limits`; `abort_threshold` is for those of RXAFS. Without
+    `authentication` every caller is anonymous, and so are we. `refuse_old_store_acl` as in `FileServer`.
     """
 
     state: Path
@@ -77,6 +78,9 @@ class Settings:
     advertised: Sequence[IPv4Address] = field(default=())
     tap: Tap | None = None
     authentication: Authentication | None = None
+    limits: Limits = field(default_factory=Limits)
+    abort_threshold: int = ABORT_THRESHOLD
+    refuse_old_store_acl: bool = False
 
 
 class FileserverService(Service):
@@ -100,12 +104,14 @@ class FileserverService(Service):
         self.settings = settings
         self.registry = Registry(Surroundings(now, clock=reactor))
         self.transactions = Transactions(self.registry, self.registry.surroundings.seconds)
+        limits = replace(settings.limits, abort_threshold=settings.abort_threshold)
         self.ports = [
-            RxPort(reactor, str(address), settings.port, limits=LIMITS, tap=settings.tap)
+            RxPort(reactor, str(address), settings.port, limits=limits, tap=settings.tap)
             for address in settings.addresses
         ]
         self.volser_ports = [
-            RxPort(reactor, str(address), settings.volser_port, tap=settings.tap) for address in settings.addresses
+            RxPort(reactor, str(address), settings.volser_port, limits=settings.limits, tap=settings.tap)
+            for address in settings.addresses
         ]
         self._authority = authority
         self._reactor = reactor
@@ -155,7 +161,9 @@ class FileserverService(Service):
         vlservers = [(f"{host}:{port}", self._vlserver((host, port))) for host, port in self.settings.vlservers]
         await Registration(vlservers, uuid, addresses, self._reactor).register()
         write_sysid(sysid, uuid, addresses)
-        self._serve(FileServer(self.registry, RxChannel(self.ports, uuid), self._authority, BuiltinNames(), self._now))
+        fileserver = FileServer(self.registry, RxChannel(self.ports, uuid), self._authority, BuiltinNames(), self._now)
+        fileserver.refuse_old_store_acl = self.settings.refuse_old_store_acl
+        self._serve(fileserver)
 
     def _vlserver(self, address: tuple[str, int]) -> VL:
         return VL.client(self.ports[0].connect(address, VL.service_id, self._own_security()), timeout=CALL_SECONDS)

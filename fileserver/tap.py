@@ -17,6 +17,7 @@ from twisted.python.usage import UsageError
 
 from afs.authentication import ALLOW_DES_OPTION, LEVEL_OPTION, Authentication
 from afs.cells import ConfigurationError, chosen_addresses, default_address, read_configuration
+from afs.limits import LIMIT_OPTIONS, chosen_limits, whole
 from afs.logs import OPTION as LOG_LEVEL
 from afs.logs import end_with, logged
 from afs.memory import collect_rarely
@@ -25,7 +26,7 @@ from afs.taps import TappedOptions, open_taps
 from afs.users import Authority, LocalRealms, UserList
 from fileserver.interfaces import IPartition, StoreError
 from fileserver.partitions.label import Label
-from fileserver.service import FileserverService, Settings
+from fileserver.service import ABORT_THRESHOLD, FileserverService, Settings
 from fileserver.store.memory import MemoryPartition
 from fileserver.store.namei import open_namei
 from fileserver.store.namei_user import ALWAYS_ATTACH, BACKEND, NEVER_ATTACH, open_namei_user
@@ -52,8 +53,14 @@ class Options(TappedOptions):
         LEVEL_OPTION,
         ["port", None, 7000, "UDP port of RXAFS (for tests: clients expect 7000).", int],
         ["volser-port", None, 7005, "UDP port of AFSVol (for tests: vos expects 7005).", int],
+        ["abortthreshold", None, ABORT_THRESHOLD, "Equal refusals that are not delayed; 0: none is.", whole(0)],
+        *LIMIT_OPTIONS,
     ]
-    optFlags = [["noauth", None, "Callers from this machine's own addresses are administrators."], ALLOW_DES_OPTION]
+    optFlags = [
+        ["noauth", None, "Callers from this machine's own addresses are administrators."],
+        ["cve-2018-7168-enforce", None, "Refuse StoreACL by opcode 134: old clients mix up negative rights."],
+        ALLOW_DES_OPTION,
+    ]
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,6 +129,9 @@ def makeService(options: Options) -> IService:
         volser_port=options["volser-port"],
         tap=tap,
         authentication=authentication,
+        limits=chosen_limits(options),
+        abort_threshold=options["abortthreshold"],
+        refuse_old_store_acl=bool(options["cve-2018-7168-enforce"]),
     )
     authority = Authority(
         users, noauth=bool(options["noauth"]), noauth_from=options["noauth-from"], local_realms=realms

@@ -14,6 +14,7 @@ from twisted.python.usage import UsageError
 
 from afs.authentication import ALLOW_DES_OPTION, LEVEL_OPTION, Authentication
 from afs.cells import ConfigurationError, chosen_addresses, default_address
+from afs.limits import LIMIT_OPTIONS, chosen_limits
 from afs.logs import LEVELS, LoggedService, end_with, level_named
 from afs.memory import collect_rarely
 from afs.taps import TappedOptions, open_taps
@@ -51,6 +52,7 @@ class Options(TappedOptions):
         ["port", None, DEFAULT_PORT, "UDP port to serve on", int],
         ["log-level", None, "info", f"least important level that is logged: {', '.join(LEVELS)}", level_named],
         LEVEL_OPTION,
+        *LIMIT_OPTIONS,
     ]
     optFlags = [
         ALLOW_DES_OPTION,
@@ -107,7 +109,8 @@ def makeService(options: Options) -> IService:
         raise SystemExit(f"afs-vlserver: {problem}") from problem
     if not users and not authentication.keys.keys and not options["noauth"]:
         log.warn("{config} has no key and no UserList: nobody can change anything", config=config)
-    ports = [RxPort(any_reactor, address=str(address), port=options["port"], tap=tap) for address in addresses]
+    limits = chosen_limits(options)
+    ports = [RxPort(any_reactor, str(address), options["port"], limits=limits, tap=tap) for address in addresses]
     authority = Authority(
         users, noauth=bool(options["noauth"]), noauth_from=options["noauth-from"], local_realms=realms
     )

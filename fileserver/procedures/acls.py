@@ -6,7 +6,8 @@ from afs.acl import AccessList, BadAccessList, parse_acl
 from afs.types import AFSFetchStatus, AFSFid, AFSVolSync
 from fileserver import rights
 from fileserver.interfaces import Damaged
-from fileserver.procedures.base import Base, procedure
+from fileserver.procedures.base import Base, log, procedure
+from rx.constants import RxgenCode
 from rx.errors import Abort
 
 
@@ -33,6 +34,10 @@ class ACLs(Base):
 
     @procedure
     async def OldStoreACL(self, fid: AFSFid, access_list: bytes) -> tuple[AFSFetchStatus, AFSVolSync]:
+        """A client that uses this opcode may have put negative entries on the normal list (CVE-2018-7168)."""
+        if self.server.refuse_old_store_acl:
+            log.warn("StoreACL by opcode 134 refused to {client}", client=self.user.address)
+            raise Abort(RxgenCode.RXGEN_OPCODE)
         return await self._store_acl(fid, access_list)
 
     async def _store_acl(self, fid: AFSFid, text: bytes) -> tuple[AFSFetchStatus, AFSVolSync]:

@@ -10,6 +10,7 @@ async def test_it(self):
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,15 @@ async def start_cell(
     noauth: bool = True,
     authority: Authority | None = None,
     tap: Tap | None = None,
+    **settings: Any,
 ) -> Cell:
     """A cell that serves; it is stopped, and everything in it closed, at the end of the test.
 
     `backend` is memory or namei-user; fileserver n has the address 127.0.0.n and the one partition /vicepa. An
-    `authority` replaces the one that `noauth` means. `tap` is on every server's ports.
+    `authority` replaces the one that `noauth` means. `tap` is on every server's ports. `settings` are further ones of
+    the fileservers (`fileserver.service.Settings`).
     """
-    cell = Cell(Path(case.mktemp()), backend, noauth, authority=authority, tap=tap)
+    cell = Cell(Path(case.mktemp()), backend, noauth, authority=authority, tap=tap, settings=settings)
     case.addCleanup(lambda: maybeDeferred(cell.stop))
     await cell.start(fileservers)
     return cell
@@ -63,7 +66,13 @@ class Fileserver:
     """One fileserver: what it keeps while it is stopped, and its service while it runs."""
 
     def __init__(
-        self, home: Path, address: IPv4Address, backend: str, authority: Authority, tap: Tap | None = None
+        self,
+        home: Path,
+        address: IPv4Address,
+        backend: str,
+        authority: Authority,
+        tap: Tap | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.address = address
         self.more: list[IPv4Address] = []
@@ -75,6 +84,7 @@ class Fileserver:
         self._backend = backend
         self._authority = authority
         self._tap = tap
+        self._settings = settings or {}
         self._service: FileserverService | None = None
         (home / "vicepa").mkdir(parents=True)
 
@@ -100,6 +110,7 @@ class Fileserver:
             port=self.port,
             volser_port=self.volser_port,
             tap=self._tap,
+            **self._settings,
         )
         self._service = FileserverService(settings, self._authority, reactor)
         self._service.startService()
@@ -127,13 +138,21 @@ class Cell:
     """See the module."""
 
     def __init__(
-        self, home: Path, backend: str, noauth: bool, *, authority: Authority | None = None, tap: Tap | None = None
+        self,
+        home: Path,
+        backend: str,
+        noauth: bool,
+        *,
+        authority: Authority | None = None,
+        tap: Tap | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.fileservers: list[Fileserver] = []
         self._home = home
         self._backend = backend
         self._authority = authority or Authority(UserList(), noauth=noauth, own=[])
         self._tap = tap
+        self._settings = settings
         self._clients: list[FileClient] = []
         self._vlserver: VLServer | None = None
         self._vlserver_port = ANY_PORT
@@ -163,7 +182,7 @@ class Cell:
     async def add_fileserver(self, number: int) -> Fileserver:
         """Run another fileserver, on the ports the others have."""
         home = self._home / f"fileserver{number}"
-        fileserver = Fileserver(home, VLSERVER + number, self._backend, self._authority, self._tap)
+        fileserver = Fileserver(home, VLSERVER + number, self._backend, self._authority, self._tap, self._settings)
         if self.fileservers:
             fileserver.port, fileserver.volser_port = self.fileservers[0].port, self.fileservers[0].volser_port
         self.fileservers.append(fileserver)
