@@ -1,34 +1,26 @@
 """OpenAFS's security advisories that concern servers we have, each by its number, over the wire.
 
-Here is what clients can send. What rxkad must refuse (2003-001, 2011-001, 2013-003, CVE-2014-2852) is tested there;
+Here is what clients can send in calls; packets are in test_advisory_packets, crowds of clients in
+test_advisory_crowds. What rxkad must refuse (2003-001, 2011-001, 2013-003, CVE-2014-2852) is tested there;
 2018-001 is the table in test_privileges. Services that are not served yet have no test: 2013-002 and 2016-001
-(ptserver), 2015-002 (bosserver), 2019-003 (ubik).
+(ptserver), 2015-002 (bosserver).
 """
 
 from __future__ import annotations
 
 import resource
-from random import Random
-from typing import Any, cast
-
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IListeningPort
 
 from afs.client import format_acl_text, store_status
-from afs.errors import VLError, to_errno
+from afs.errors import VLError
 from afs.rpc.fs import RXAFS, STATS64_VERSION
 from afs.rpc.vl import VL, VL_MAXNAMELEN, ListAddrByAttributes, VldbListByAttributes
 from afs.rpc.volser import AFSVol, ITBusy
-from afs.types import AFSFid
-from rx.constants import HEADER_SIZE, PacketType, RxgenCode
+from rx.constants import RxgenCode
 from rx.errors import Abort
-from rx.packet import ACK_ACKS, unpack_header
-from rx.service import Operation, Service
+from rx.service import Service
 from rx.streams import Buffer
-from tests.security.cell import SECRET, SecurityTest
-from tests.security.wire import Datagrams, Raw, Trailers, Watch, words
-from tests.support.budget import budget
-from tests.support.craft import craft, data
+from tests.security.cell import AdvisoryTest
+from tests.security.wire import words
 
 EINVAL = 22
 UNMARSHAL = int(RxgenCode.RXGEN_SS_UNMARSHAL)
@@ -66,37 +58,6 @@ BUSY_PATTERNS = (
 
 MEMORY = 64 << 20
 """Bytes by which the process may grow while it is sent nonsense."""
-
-HOSTS = budget("security.hosts", full=10_000)
-PROMISES = budget("security.promises", full=1000)
-
-
-class AdvisoryTest(SecurityTest):
-    """Calls of any bytes."""
-
-    async def raw(self, service: type[Service], name: str, arguments: bytes, client: Any = None) -> bytes:
-        """The reply to an RPC whose arguments are these bytes, by the administrator unless told."""
-        (opcode,) = [each.opcode for each in service.operations.values() if each.name == name]
-        server = self.cell.fileservers[0]
-        port = {VL: self.cell.vlserver_address[1], RXAFS: server.port, AFSVol: server.volser_port}[service]
-        if service is RXAFS:
-            await self.get_on_well(client or self.cell.tool)
-        connection = (client or self.cell.tool).caller((str(server.address), port), service.service_id)
-        reply: bytes = await connection.call(cast("Operation", Raw(opcode, arguments)), (), 60.0)
-        return reply
-
-    async def refusal(self, call: Any) -> int:
-        try:
-            await call
-        except Abort as refusal:
-            return to_errno(refusal.code)
-        return 0
-
-    async def served(self) -> None:
-        """Everything still answers."""
-        await self.locations(self.stranger).ProbeServer()
-        await self.volumes(self.stranger).ListPartitions()
-        await self.files(self.stranger).GetTime()
 
 
 class Requests(AdvisoryTest):
@@ -180,6 +141,23 @@ class Requests(AdvisoryTest):
             self.assertIn(code, (0, VLError.VL_BADNAME), pattern)
 
 
+class Enforced(AdvisoryTest):
+    """A server with --cve-2018-7168-enforce."""
+
+    settings = {"refuse_old_store_acl": True}
+
+    async def test_2018_7168(self) -> None:
+        """StoreACL by opcode 134 is unknown to it and changes nothing; by 164 it is as ever."""
+        text = format_acl_text({"system:administrators": 127}, {"system:anyuser": 9})
+        before = await self.cell.tool.get_acl(self.root)
+        self.assertEqual(await self.refusal(self.fs.OldStoreACL(self.root, text)), RxgenCode.RXGEN_OPCODE)
+        self.assertEqual(await self.cell.tool.get_acl(self.root), before)
+        await self.fs.StoreACL(self.root, text)
+        self.assertEqual(
+            await self.cell.tool.get_acl(self.root), ({"system:administrators": 127}, {"system:anyuser": 9})
+        )
+
+
 class Replies(AdvisoryTest):
     """What leaves the servers."""
 
@@ -241,133 +219,3 @@ class Replies(AdvisoryTest):
             self.assertEqual((len(statuses), len(promises)), (many, many))
         _, name, offline, motd = await self.fs.GetVolumeStatus(self.volume)
         self.assertEqual((name, offline, motd), (b"private", b"", b""))
-
-
-class Packets(AdvisoryTest):
-    """What the servers' packets look like."""
-
-    tap: Watch
-
-    async def setUp(self) -> None:  # type: ignore[override]
-        self.tap = Watch()
-        await super().setUp()
-
-    async def test_2015_007(self) -> None:
-        """The three bytes after the acknowledgements of every ACK are zero."""
-        size = 4_000_000  # many packets, however large the path lets them be
-        await self.cell.tool.store(self.file, bytes(size), 0, size)
-        acks = self.tap.sent(PacketType.ACK)
-        self.assertGreater(len(acks), 3)
-        for ack in acks:
-            after = ACK_ACKS + ack.payload[HEADER_SIZE + 17]
-            self.assertEqual(ack.payload[after : after + 3], bytes(3))
-            self.assertEqual(len(ack.payload), after + 3 + 16)
-
-    async def test_2019_001(self) -> None:
-        """A call that is refused sends no data, whether it has results, a stream or both."""
-        missing = AFSFid(self.volume, 99, 99)
-        calls = {
-            "FetchStatus": self.fs.FetchStatus(missing),
-            "FetchData64": self.fs.FetchData64(missing, 0, 10, Buffer()),
-            "FetchACL": self.fs.FetchACL(missing),
-            "RemoveFile": self.fs.RemoveFile(self.root, b"missing"),
-            "GetEntryByNameN": self.locations(self.cell.tool).GetEntryByNameN(b"missing"),
-            "GetStatus": self.volumes(self.cell.tool).GetStatus(99),
-            "NukeVolume": self.volumes(self.stranger).NukeVolume(0, self.volume),
-        }
-        self.tap.packets.clear()
-        for name, call in calls.items():
-            self.assertNotEqual(await self.refusal(call), 0, name)
-            self.assertEqual(len(self.tap.sent(PacketType.ABORT, name)), 1, name)
-            self.assertEqual(self.tap.sent(PacketType.DATA, name), [], name)
-
-    async def test_2003_002(self) -> None:
-        """A connection is its owner's: packets from elsewhere, of another service or security class, are not of it."""
-        owner, other = self.datagrams(), self.datagrams()
-        server = self.cell.vlserver_address
-        terms: dict[str, Any] = {"epoch": 0x1234567, "cid": 0x4440, "service_id": VL.service_id}
-        probe = (514).to_bytes(4, "big")
-        owner.send(data(probe, number=1, serial=1, **terms), server)
-        self.assertEqual(unpack_header(await owner.answer())[2], 1)
-        for strange in ({"security_index": 2}, {"service_id": 1}, {"security_index": 9}):
-            owner.send(data(probe, number=2, serial=2, **terms | strange), server)
-        other.send(data(probe, number=2, serial=2, **terms), server)
-        await other.answer()  # to whom it is a connection of its own
-        owner.send(data(probe, number=2, serial=3, **terms), server)
-        answers = [unpack_header(await owner.answer())]
-        while answers[-1][5] != PacketType.DATA or answers[-1][2] != 2:
-            answers.append(unpack_header(await owner.answer()))
-        for each in (owner, other):
-            each.send(craft(PacketType.ACKALL, number=2, serial=4, **terms), server)
-        mine = [each for each in answers if each[2] == 2 and each[5] == PacketType.DATA]
-        self.assertEqual([(each[8], each[10]) for each in mine], [(0, VL.service_id)])
-
-    def datagrams(self) -> Datagrams:
-        opened = Datagrams()
-        listening: IListeningPort = opened.listening
-        self.addCleanup(listening.stopListening)
-        return opened
-
-
-class AckTrailers(AdvisoryTest):
-    """What peers say of themselves."""
-
-    async def setUp(self) -> None:  # type: ignore[override]
-        self.trailers = Trailers()
-        self.tap = self.trailers
-        await super().setUp()
-
-    async def test_2017_001(self) -> None:
-        """Packet sizes, windows and jumbograms that no peer has neither stop a transfer nor anything else."""
-        content = SECRET * 5000
-        await self.cell.tool.store(self.file, content, 0, len(content))
-        for trailer in (
-            (0, 0, 32, 1),
-            (1, 1, 32, 1),
-            (27, 27, 0, 0),
-            (2**32 - 1, 2**32 - 1, 2**32 - 1, 2**32 - 1),
-            (1444, 1444, 0, 0),
-            (0, 0, 0, 0),
-        ):
-            self.trailers.words, before = trailer, self.trailers.rewritten
-            self.assertEqual(await self.cell.tool.read_file(self.file), content, trailer)
-            self.assertGreater(self.trailers.rewritten, before)
-        self.trailers.words = None
-        await self.served()
-
-
-class Crowds(AdvisoryTest):
-    """Many at a time."""
-
-    async def test_2014_002(self) -> None:
-        """Hosts that come and go by the thousand leave the server serving."""
-        for _ in range(HOSTS.count):
-            client = self.cell.client()
-            await self.files(client).GetTime()
-            await client.stop()
-        await self.served()
-
-    async def test_2007_003(self) -> None:
-        """Promises given, and given up one by one and all together, by many clients at the same time, stay consistent:
-        who holds one at the end is told.
-        """
-        await self.cell.tool.set_acl(self.root, {"system:administrators": "all", "system:anyuser": "rl"})
-        clients = [self.cell.client() for _ in range(20)]
-        randoms = [Random(PROMISES.seed + number) for number in range(len(clients))]
-        await gatherResults([Deferred.fromCoroutine(self.juggle(*pair)) for pair in zip(clients, randoms, strict=True)])
-        for client in clients:
-            await self.files(client).FetchStatus(self.file)
-        told = [client.breaks.expect(self.file) for client in clients]
-        await self.cell.tool.store(self.file, b"changed", 0, 7)
-        await gatherResults(told)
-
-    async def juggle(self, client: Any, random: Random) -> None:
-        files = self.files(client)
-        for _ in range(PROMISES.count):
-            match random.randrange(4):
-                case 0:
-                    await files.GiveUpAllCallBacks()
-                case 1:
-                    await files.GiveUpCallBacks((self.file, self.directory), ())
-                case _:
-                    await files.FetchStatus(random.choice((self.file, self.directory, self.root)))

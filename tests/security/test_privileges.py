@@ -13,7 +13,7 @@ from uuid import UUID
 from twisted.trial.unittest import SynchronousTestCase
 
 from afs.client import format_acl_text, store_status
-from afs.errors import VLError, VolserError, VolumeError, describe, to_errno
+from afs.errors import UbikError, VLError, VolserError, VolumeError, describe, to_errno
 from afs.rpc.fs import (
     AFS_SETMAXQUOTA,
     RXAFS,
@@ -23,7 +23,7 @@ from afs.rpc.fs import (
 )
 from afs.rpc.pr import PR
 from afs.rpc.rxstats import RXSTATS
-from afs.rpc.ubik import DISK, VOTE
+from afs.rpc.ubik import DISK, VOTE, UbikInterfaceAddr, ubik_tid, ubik_version
 from afs.rpc.vl import VL, ListAddrByAttributes, VldbListByAttributes, VldbUpdateEntry, nvldbentry, vldbentry
 from afs.rpc.volser import AFSVol, ITBusy, destServer, replica, restoreCookie, volintInfo
 from afs.types import AFSStoreStatus, AFSVolSync
@@ -32,11 +32,12 @@ from rx.errors import Abort
 from rx.service import Service
 from rx.streams import Buffer, BytesSource
 from tests.security.cell import SECRET, SecurityTest
+from vlserver.ubik import NO_SERVER_KEY
 
 OK = 0
 VL_PERM = int(VLError.VL_PERM)
 ACCESS = int(VolserError.VOLSERBAD_ACCESS)
-EPERM, EACCES, EINVAL = 1, 13, 22
+EPERM, ENOENT, EACCES, EINVAL = 1, 2, 13, 22
 NOT_OFFERED = int(RxCode.RX_INVALID_OPERATION)
 NOT_SERVED = 1
 """What everybody gets from CallBackRxConnAddr; only by chance EPERM's number."""
@@ -185,14 +186,46 @@ STATISTICS: dict[str, Row] = {
     "ClearPeerRPCStats": (EPERM, lambda t: (1,)),
 }
 
+TID = ubik_tid(1, 1)
+
+VOTES: dict[str, Row] = {
+    "Beacon": (OK, lambda t: (1, 1, ubik_version(), TID)),
+    "DebugOld": (OK, none),
+    "SDebugOld": (ENOENT, lambda t: (0,)),
+    "GetSyncSite": (OK, lambda t: (0,)),
+    "Debug": (OK, none),
+    "SDebug": (ENOENT, lambda t: (0,)),
+    "XDebug": (OK, none),
+    "XSDebug": (ENOENT, lambda t: (0,)),
+}
+
+COPIES: dict[str, Row] = {
+    "Begin": (NO_SERVER_KEY, lambda t: (TID,)),
+    "Commit": (NO_SERVER_KEY, lambda t: (TID,)),
+    "Lock": (NO_SERVER_KEY, lambda t: (TID, 0, 1, 1, 1)),
+    "Write": (NO_SERVER_KEY, lambda t: (TID, 0, 0, b"data")),
+    "GetVersion": (NO_SERVER_KEY, none),
+    "GetFile": (NO_SERVER_KEY, lambda t: (0, Buffer())),
+    "SendFile": (NO_SERVER_KEY, lambda t: (0, 1, ubik_version(), BytesSource(b"!"))),
+    "Abort": (NO_SERVER_KEY, lambda t: (TID,)),
+    "ReleaseLocks": (NO_SERVER_KEY, lambda t: (TID,)),
+    "Truncate": (NO_SERVER_KEY, lambda t: (TID, 0, 0)),
+    "Probe": (OK, none),
+    "WriteV": (NO_SERVER_KEY, lambda t: (TID, (), b"")),
+    "UpdateInterfaceAddr": (int(UbikError.UBADHOST), lambda t: (UbikInterfaceAddr(),)),
+    "SetVersion": (NO_SERVER_KEY, lambda t: (TID, ubik_version(), ubik_version())),
+}
+
 TABLES: dict[type[Service], dict[str, Row]] = {
     VL: LOCATIONS,
     AFSVol: VOLUMES,
     RXAFS: FILES,
     RXSTATS: STATISTICS,
+    VOTE: VOTES,
+    DISK: COPIES,
 }
 
-WITHOUT_TABLES = (PR, VOTE, DISK)
+WITHOUT_TABLES = (PR,)
 """Not served yet: a table comes with the service."""
 
 
@@ -237,6 +270,15 @@ class Table(SecurityTest):
             if set(got.values()) != {NOT_OFFERED}:
                 self.assertEqual(got, {name: code for name, (code, _) in STATISTICS.items()})
 
+    async def test_ubik(self) -> None:
+        """VOTE tells anybody how the database does; DISK takes part in nobody's transactions."""
+        before = await self.entries()
+        for service, table in ((VOTE, VOTES), (DISK, COPIES)):
+            await self.check(
+                service.client(self.stranger.caller(self.cell.vlserver_address, service.service_id)), table
+            )
+        self.assertEqual(await self.entries(), before)
+
     async def test_what_is_served(self) -> None:
         """No server answers for a service that has no table here."""
         for service in WITHOUT_TABLES:
@@ -260,12 +302,13 @@ class Table(SecurityTest):
 
     async def test_administrator(self) -> None:
         """No row is refused to an administrator for want of privilege: the tables test what they say."""
-        refusals = {VL_PERM, ACCESS, EACCES, EPERM}
+        refusals = {VL_PERM, ACCESS, EACCES, EPERM, NO_SERVER_KEY}
         server = self.volumes(self.cell.tool)
         for client, table in (
             (self.locations(self.cell.tool), LOCATIONS),
             (self.files(self.cell.tool), FILES),
             (server, VOLUMES),
+            (DISK.client(self.cell.tool.caller(self.cell.vlserver_address, DISK.service_id)), COPIES),
         ):
             self.transaction = await server.TransCreate(self.volume, 0, ITBusy) if table is VOLUMES else 0
             for name in sorted(set(table) - {"CallBackRxConnAddr"}):
