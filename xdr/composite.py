@@ -207,26 +207,37 @@ class PointerCodec(Codec[Any]):
 
 class Union(Shape):
     """A discriminated union, annotating `A | B`: a word, then the arm it names. The value's class names the word when
-    packing.
+    packing. A value of the class `default` stands for every other word, which is its own first field.
     """
 
-    def __init__(self, arms: Mapping[int, type]) -> None:
+    def __init__(self, arms: Mapping[int, type], default: type | None = None) -> None:
         self.arms = dict(arms)
+        self.default = default
 
     def bind(self, annotated: Any) -> Codec[Any]:
-        if set(get_args(annotated)) != set(self.arms.values()):
+        if set(get_args(annotated)) != {*self.arms.values(), *([self.default] if self.default else [])}:
             raise TypeError(f"the arms of a Union are those of its type, not {annotated!r}")
-        return _UnionCodec(self.arms)
+        return _UnionCodec(self.arms, self.default)
 
 
 class _UnionCodec(Codec[Any]):
-    def __init__(self, arms: Mapping[int, type]) -> None:
+    def __init__(self, arms: Mapping[int, type], default: type | None) -> None:
         self.arms = {discriminant & UNBOUNDED: codec(arm) for discriminant, arm in arms.items()}
         self.discriminants = {arm: discriminant & UNBOUNDED for discriminant, arm in arms.items()}
+        self.default = default
+        self.default_codec = codec(default) if default else None
         self.minimum = 4 + min(arm.minimum for arm in self.arms.values())
+        if self.default_codec is not None:
+            self.minimum = min(self.minimum, self.default_codec.minimum)
 
     def pack(self, value: Any, out: bytearray) -> None:
         discriminant = self.discriminants.get(type(value))
+        if discriminant is None and self.default_codec is not None and type(value) is self.default:
+            start = len(out)
+            self.default_codec.pack(value, out)
+            if read_length(out, start, UNBOUNDED) in self.arms:
+                raise XdrError(f"{type(value).__name__} has the word of another arm of the union")
+            return
         if discriminant is None:
             raise XdrError(f"{type(value).__name__} is no arm of the union")
         out += _word.pack(discriminant)
@@ -235,6 +246,8 @@ class _UnionCodec(Codec[Any]):
     def unpack(self, data: Buffer, offset: int) -> tuple[Any, int]:
         discriminant = read_length(data, offset, UNBOUNDED)
         arm = self.arms.get(discriminant)
+        if arm is None and self.default_codec is not None:
+            return self.default_codec.unpack(data, offset)
         if arm is None:
             raise XdrError(f"no arm of the union is {discriminant}")
         return arm.unpack(data, offset + 4)

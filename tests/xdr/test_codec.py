@@ -83,6 +83,14 @@ class Node(Struct):
 
 
 @struct
+class Unknown(Struct):
+    """What a union's other arms are not."""
+
+    kind: Int32
+    value: Annotated[bytes, Opaque(8)]
+
+
+@struct
 class Head(Struct):
     """What points to the list, as vldb_list does."""
 
@@ -364,3 +372,14 @@ class Hooks(SynchronousTestCase):
             either.decode(bytes(16))
         with self.assertRaises(XdrError):
             either.encode(Head())
+
+    def test_union_default(self) -> None:
+        """A union's default arm keeps every word that no other arm has, and is not one of theirs."""
+        either = codec(Annotated[Fid | Node | Unknown, Union({2: Fid, -4: Node}, default=Unknown)])
+        for value in (Fid(1, 2, 3), Node(b"x", 1), Unknown(7, b"later"), Unknown(-1, b"")):
+            self.assertEqual(either.decode(either.encode(value)), value)
+        self.assertEqual(either.encode(Unknown(7, b"abcd")), b"\0\0\0\7\0\0\0\4abcd")
+        self.assertEqual(either.minimum, 8)
+        for wrong in (Unknown(2, b""), Unknown(-4, b""), Head()):
+            with self.assertRaises(XdrError):
+                either.encode(wrong)
