@@ -2,211 +2,86 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from afs.errors import describe
-from afs.rpc.vl import VL, ListAddrByAttributes, VldbListByAttributes, VldbUpdateEntry
+from afs.rpc.vl import NMAXNSERVERS, VL, VLADDR_INDEX, ListAddrByAttributes, VldbListByAttributes
 from afs.users import Authority, UserList
-from rx.errors import Abort
+from rx.errors import RxError
+from rx.service import Service, rpc
 from rx.transport import RxPort
 from tests.interop.case import InteropTest
 from tests.interop.namespaces import Node, NodeFailed, wait_for
 from tests.interop.stock import add_node
 from tests.support.budget import budget
-from tests.vlserver.support import entry, ip, old_entry, padded, uip
+from tests.vlserver.generator import CROWDED, WIDE, Generator, World, uuids
+from tests.vlserver.support import entry, uip
+from tests.vlserver.test_privileges import ARGUMENTS
+from vlserver.procedures.base import FIRST_OPCODE
 from vlserver.server import VLServer
 from vlserver.store.memory import MemoryStore
 
-NAMES = (b"a", b"b", b"a.b", b"vol-1", b"vol_2", b"long." + b"x" * 53)
-ODD_NAMES = (b"a.backup", b"b.readonly", b"vol-1.backup.readonly", b"3", b"0", b"", b"a/b", b"x" * 65, b"z", b".backup")
-ADDRESSES = tuple(f"10.0.{high}.{low}" for high in (0, 200) for low in range(1, 5))
-UUIDS = tuple(UUID(int=number << 64 | 0xABCDEF) for number in range(1, 5))
-PATTERNS = (
-    b"",
-    b".*",
-    b"a.*",
-    b"vol.*",
-    rb".*\.backup",
-    rb".*\.readonly",
-    b"[ab]",
-    b"a",
-    b"(((((a*)*)*)*",
-    b"[",
-    b"x*",
-)
+GET_ADDRS = 515
 
-Argument = Callable[[random.Random], Any]
+MANY = 270
+"""More servers than a database has slots for."""
+
+SERVER_SLOTS_ASKED = range(1, 255)
+"""Indices by which GetAddrsU finds a slot."""
 
 
-class Generator:
-    """Random RPCs over so few names, ids, servers and partitions that they meet all the time.
-
-    Left out is what a stock server answers from a database it has damaged: read-write ids and changed ids of zero,
-    addresses that are no addresses, the nil UUID, and flag words that mean a free block. So are names that with the
-    suffix of a clone do not fit its buffer: one such entry makes it refuse every listing by pattern.
+class Strangers(Service, service_id=52):
+    """RPCs that other cells' servers have in the service: numbers reserved for forms that never came, and YFS's, with
+    which kAFS finds out what a server is.
     """
 
-    def __init__(self, random_: random.Random) -> None:
-        self._random = random_
+    @rpc(525)
+    async def CreateEntryU(self) -> None:
+        """Reserved."""
 
-    def next(self) -> tuple[str, tuple[Any, ...]]:
-        """The name and arguments of an RPC."""
-        names = [name for name in dir(self) if name[0].isupper()]
-        name = self._random.choice([*names, "CreateEntryN", "CreateEntryN", "ReplaceEntryN", "GetEntryByNameU"])
-        arguments: tuple[Any, ...] = getattr(self, name)()
-        return name, arguments
+    @rpc(526)
+    async def GetEntryByIDU(self) -> None:
+        """Reserved."""
 
-    def _one(self, *choices: Any) -> Any:
-        return self._random.choice(choices)
+    @rpc(528)
+    async def ReplaceEntryU(self) -> None:
+        """Reserved."""
 
-    def _name(self) -> bytes:
-        return bytes(self._one(*NAMES)) if self._random.random() < 0.85 else bytes(self._one(*ODD_NAMES))
+    @rpc(529)
+    async def ListEntryU(self) -> None:
+        """Reserved."""
 
-    def _id(self) -> int:
-        if self._random.random() < 0.97:
-            return self._random.randrange(1, 16)
-        return int(self._one(0x20000003, 0xFFFFFFFF))
+    @rpc(530)
+    async def ListAttributesU(self) -> None:
+        """Reserved."""
 
-    def _id_or_none(self) -> int:
-        return int(self._one(0, self._id()))
+    @rpc(531)
+    async def LinkedListU(self) -> None:
+        """Reserved."""
 
-    def _kind(self) -> int:
-        return int(self._one(-1, -1, 0, 0, 1, 2, 3, -2))
+    @rpc(535)
+    async def Behind(self) -> None:
+        """The number behind the last."""
 
-    def _release(self) -> int:
-        return int(self._one(0, 0, 7, 7, 1, 2, 4, 8, 16))
+    @rpc(64002)
+    async def GetEndpoints(self) -> None:
+        """YVL."""
 
-    def _site(self) -> tuple[str, int, int]:
-        partition = self._one(0, 0, 1, 2, 255) if self._random.random() < 0.97 else self._one(-1, 256)
-        flags = self._one(4, 4, 2, 2, 1, 0x20, 0) if self._random.random() < 0.97 else self._one(-1, 0x80, 0x81)
-        return self._one(*ADDRESSES), partition, flags
+    @rpc(64014)
+    async def GetCellName(self) -> None:
+        """YVL."""
 
-    def _entry(self, make: Callable[..., Any], limit: int) -> Any:
-        count = self._one(1, 1, 2, 3, limit)
-        made = make(
-            self._name(),
-            (self._id(), self._id_or_none(), self._id_or_none()),
-            [self._site() for _ in range(count)],
-            self._one(0x1000, 0x3000, 0x5000, 0x7000, 0x2000, 0, 0x1020, 2 if self._random.random() < 0.2 else 0x4000),
-            cloneId=self._one(0, 7),
-        )
-        return replace(made, nServers=self._one(0, -1, limit + 1)) if self._random.random() < 0.02 else made
-
-    def CreateEntry(self) -> tuple[Any, ...]:
-        return (self._entry(old_entry, 8),)
-
-    def CreateEntryN(self) -> tuple[Any, ...]:
-        return (self._entry(entry, 13),)
-
-    def DeleteEntry(self) -> tuple[Any, ...]:
-        return self._id(), self._kind()
-
-    def GetEntryByID(self) -> tuple[Any, ...]:
-        return self._id(), self._kind()
-
-    GetEntryByIDN = GetEntryByID
-
-    def GetEntryByNameO(self) -> tuple[Any, ...]:
-        return (self._name() + self._one(b"", b"", b".backup", b".readonly"),)
-
-    GetEntryByNameN = GetEntryByNameO
-    GetEntryByNameU = GetEntryByNameO
-
-    def GetNewVolumeId(self) -> tuple[Any, ...]:
-        return (self._one(0, 1, 1, 3, 0x80000000),)
-
-    def ReplaceEntry(self) -> tuple[Any, ...]:
-        new = self._entry(old_entry, 8)
-        return self._one(new.volumeId[0], self._id()), self._kind(), new, self._release()
-
-    def ReplaceEntryN(self) -> tuple[Any, ...]:
-        new = self._entry(entry, 13)
-        return self._one(new.volumeId[0], self._id()), self._kind(), new, self._release()
-
-    def _change(self) -> VldbUpdateEntry:
-        count = self._one(1, 1, 2, 3, 0, 9)
-        sites = [(self._site(), self._site()) for _ in range(min(count, 8))]
-        mask = 0
-        for bit in (0x1, 0x4, 0x8, 0x10, 0x20, 0x80, 0x100, 0x200):
-            mask |= bit if self._random.random() < 0.2 else 0
-        return VldbUpdateEntry(
-            Mask=mask,
-            name=self._name(),
-            spares3=self._id() & 0x7FFFFFFF,
-            flags=self._one(0x1000, 0x3000, 0x7000),
-            ReadOnlyId=self._id(),
-            BackupId=self._id(),
-            cloneId=self._one(0, 9),
-            nModifiedRepsites=count,
-            RepsitesMask=padded([self._one(0x100, 0x200, 0x400, 0x800, 0x1000, 0x300) for _ in sites], 8),
-            RepsitesTargetServer=padded([ip(old[0]) for old, _ in sites], 8),
-            RepsitesTargetPart=padded([old[1] for old, _ in sites], 8),
-            RepsitesNewServer=padded([ip(new[0]) for _, new in sites], 8),
-            RepsitesNewPart=padded([new[1] for _, new in sites], 8),
-            RepsitesNewFlags=padded([new[2] for _, new in sites], 8),
-        )
-
-    def UpdateEntry(self) -> tuple[Any, ...]:
-        return self._id(), self._kind(), self._change(), self._release()
-
-    def UpdateEntryByName(self) -> tuple[Any, ...]:
-        return self._name(), self._change(), self._release()
-
-    def SetLock(self) -> tuple[Any, ...]:
-        return self._id(), self._kind(), self._one(0x10, 0x20, 0x20, 0x40, 0x80, 0x100, 0, 0x30)
-
-    def ReleaseLock(self) -> tuple[Any, ...]:
-        return self._id(), self._kind(), self._release()
-
-    def _attributes(self) -> VldbListByAttributes:
-        return VldbListByAttributes(
-            Mask=self._one(0, 1, 1, 2, 3, 3, 8, 9, 0x10, 0x11, 0x13, 0x12),
-            server=ip(self._one(*ADDRESSES, "10.9.9.9")),
-            partition=self._one(0, 1, 2, 255, -1, 256),
-            volumeid=self._id(),
-            flag=self._one(0x1000, 0x2000, 0x10, 0x1F0, 0),
-        )
-
-    def ListAttributes(self) -> tuple[Any, ...]:
-        return (self._attributes(),)
-
-    ListAttributesN = ListAttributes
-    LinkedList = ListAttributes
-    LinkedListN = ListAttributes
-
-    def ListAttributesN2(self) -> tuple[Any, ...]:
-        return self._attributes(), self._one(*PATTERNS), self._one(0, 0, 0, 1, -1)
-
-    def GetAddrs(self) -> tuple[Any, ...]:
-        return 0, 0
-
-    def GetAddrsU(self) -> tuple[Any, ...]:
-        wanted = ListAddrByAttributes(
-            Mask=self._one(1, 1, 2, 2, 4, 4, 0, 3, 7, 8),
-            ipaddr=uip(self._one(*ADDRESSES)),
-            index=self._one(0, 1, 2, 3, 4, 254, 255, -1),
-            uuid=self._one(*UUIDS),
-        )
-        return (wanted,)
-
-    def RegisterAddrs(self) -> tuple[Any, ...]:
-        count = self._one(0, 1, 1, 1, 2, 2, 3)
-        return self._one(*UUIDS), 0, [uip(self._one(*ADDRESSES, "0.0.0.0")) for _ in range(count)]
-
-    def ChangeAddr(self) -> tuple[Any, ...]:
-        new = self._one(*ADDRESSES, *ADDRESSES, "255.1.2.3")
-        return self._one(uip(self._one(*ADDRESSES)), 0xFFFFFFFF), uip(new)
-
-    def ProbeServer(self) -> tuple[Any, ...]:
-        return ()
+    @rpc(65537)
+    async def GetCapabilities(self) -> None:
+        """Asked by kAFS as its probe."""
 
 
 @dataclass(frozen=True)
@@ -223,17 +98,30 @@ async def outcome(answer: Awaitable[Any]) -> Any:
     """The result, or the refusal."""
     try:
         return await answer
-    except Abort as refusal:
+    except RxError as refusal:
         return Refused(refusal.code)
 
 
-class DifferentialTest(InteropTest):
-    """A stock vlserver -noauth in a node, ours in this process."""
+def by_index(index: int) -> ListAddrByAttributes:
+    """How GetAddrsU is asked for a slot."""
+    return ListAddrByAttributes(Mask=VLADDR_INDEX, index=index)
 
-    def stock_vlserver(self) -> Node:
+
+def swapped(word: int) -> int:
+    """A word of the header as a stock server on a little-endian machine sends it."""
+    return int.from_bytes((word & 0xFFFFFFFF).to_bytes(4, "little"), "big")
+
+
+class DifferentialTest(InteropTest):
+    """A stock vlserver in a node, ours in this process."""
+
+    timeout = 3000.0
+    """Seconds, of the full count."""
+
+    def stock_vlserver(self, *options: str) -> Node:
         """The node it serves in."""
-        node = add_node(self.new_network(), "fs1")
-        daemon = node.start("vlserver", ["/usr/lib/openafs/vlserver", "-noauth"])
+        node = add_node(self.new_network(), "fs1", key=os.urandom(32))
+        daemon = node.start("vlserver", ["/usr/lib/openafs/vlserver", *options])
 
         def writable() -> bool:
             if not daemon.running():
@@ -243,7 +131,17 @@ class DifferentialTest(InteropTest):
         wait_for("the stock vlserver to have a quorum", writable, seconds=60)
         return node
 
-    def client(self, address: tuple[str, int], node: Node | None = None) -> VL:
+    def our_vlserver(self, noauth: bool, restricted: bool = False) -> tuple[str, int]:
+        """Where it serves."""
+        any_reactor: Any = reactor
+        authority = Authority(UserList(), noauth=noauth, own=[])
+        port = RxPort(any_reactor, "127.0.0.1")
+        server = VLServer(MemoryStore(time.time), [port], authority, time.time, restricted)
+        server.startService()
+        self.addCleanup(server.stopService)
+        return port.address
+
+    def client(self, address: tuple[str, int], node: Node | None = None, service: type[Service] = VL) -> Any:
         """Calls to one of the two, by a port that the test stops at its end."""
         any_reactor: Any = reactor
         port = RxPort(any_reactor, node.address if node else "127.0.0.1")
@@ -253,33 +151,104 @@ class DifferentialTest(InteropTest):
             with node.inside():
                 port.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(port.stop()))
-        return VL.client(port.connect(address, VL.service_id, dead_seconds=30))
+        return service.client(port.connect(address, service.service_id, dead_seconds=30))
 
-    async def test_same_answers(self) -> None:
-        """Thousands of random RPCs are answered alike, and at the end the databases list alike."""
-        node = self.stock_vlserver()
+    async def compared(self, world: World, count: int, seed: int) -> tuple[VL, VL]:
+        """Clients of stock and ours, between which so many RPCs have made no difference."""
+        node = self.stock_vlserver("-noauth")
         stock = self.client((node.address, 7003), node)
-        any_reactor: Any = reactor
-        authority = Authority(UserList(), noauth=True, own=[])
-        server = VLServer(MemoryStore(time.time), [RxPort(any_reactor, "127.0.0.1")], authority, time.time)
-        server.startService()
-        self.addCleanup(server.stopService)
-        ours = self.client(server.ports[0].address)
-        allowance = budget("vlserver.differential", full=10_000)
-        generator = Generator(random.Random(allowance.seed))
-        for step in range(allowance.count):
+        ours = self.client(self.our_vlserver(noauth=True))
+        self.assertEqual(await ours.GetAddrs(0, 0), await stock.GetAddrs(0, 0))
+        generator = Generator(random.Random(seed), world)
+        for step in range(count):
             name, arguments = generator.next()
             expected = await outcome(getattr(stock, name)(*arguments))
             given = await outcome(getattr(ours, name)(*arguments))
             self.assertEqual(given, expected, f"step {step}: {name}{arguments}: {given}, stock {expected}")
         self.assertEqual(await self.walked(ours), await self.walked(stock))
+        return stock, ours
+
+    async def test_crowded(self) -> None:
+        """Thousands of random RPCs are answered alike, and at the end the databases list alike."""
+        allowance = budget("vlserver.differential", full=10_000)
+        await self.compared(CROWDED, allowance.count, allowance.seed)
+
+    async def test_wide(self) -> None:
+        """So are they in a database of many entries and servers, with names, ids and addresses at their limits."""
+        allowance = budget("vlserver.differential.wide", full=10_000, least=400)
+        await self.compared(WIDE, allowance.count, allowance.seed)
+
+    def test_every_opcode(self) -> None:
+        """The generator knows every RPC of the service but those that `walked` and `test_counters` call."""
+        generated = {name for name in dir(Generator) if name[0].isupper()}
+        known = {each.name for each in VL.operations.values() if each.opcode < 1000}
+        self.assertEqual(known - generated, {"ListEntry", "ListEntryN", "GetStats"})
 
     async def walked(self, vl: VL) -> list[Any]:
-        """Every entry as ListEntryN finds them, and what the lists say."""
-        entries, index = [], 0
-        while True:
-            _, index, found = await vl.ListEntryN(index)
-            if index == 0:
-                break
-            entries.append(found)
-        return [entries, await vl.ListAttributesN2(VldbListByAttributes(), b"", 0), await vl.GetAddrs(0, 0)]
+        """Every entry as ListEntry and ListAttributesN2 find them, and every server. Indices are a server's own."""
+        found: list[Any] = [await vl.GetAddrs(0, 0)]
+        for walk in (vl.ListEntry, vl.ListEntryN):
+            index = 0
+            while True:
+                _, index, listed = await walk(index)
+                if index == 0:
+                    break
+                found.append(listed)
+        following = 0
+        while following >= 0:
+            count, entries, following = await vl.ListAttributesN2(VldbListByAttributes(), b"", following)
+            found += [count, *entries]
+        found += [await outcome(walk(7)) for walk in (vl.ListEntry, vl.ListEntryN)]
+        found += [await outcome(vl.GetAddrsU(by_index(index))) for index in SERVER_SLOTS_ASKED]
+        return found
+
+    async def test_counters(self) -> None:
+        """GetStats counts as a stock server does: calls, and transactions that were given up."""
+        allowance = budget("vlserver.differential.counters", full=1000, least=200)
+        stock, ours = await self.compared(CROWDED, allowance.count, allowance.seed)
+        (theirs, their_header), (own, own_header) = await stock.GetStats(), await ours.GetStats()
+        self.assertEqual(own.requests, theirs.requests)
+        first = GET_ADDRS - FIRST_OPCODE  # given up once more by stock, which found a database without header
+        self.assertEqual(own.aborts[first] + 1, theirs.aborts[first])
+        others = [(*each[:first], *each[first + 1 :]) for each in (own.aborts, theirs.aborts)]
+        self.assertEqual(*others)
+        for name in ("vldbversion", "headersize", "MaxVolumeId"):
+            self.assertEqual(getattr(own_header, name), swapped(getattr(their_header, name)), name)
+
+    async def test_full(self) -> None:
+        """Servers fill every slot and every record, entries every site; one more of any is refused alike."""
+        for order in (("register", "create"), ("create", "register")):
+            node = self.stock_vlserver("-noauth")
+            stock, ours = self.client((node.address, 7003), node), self.client(self.our_vlserver(noauth=True))
+            self.assertEqual(await self.filled(ours, order), await self.filled(stock, order))
+
+    async def filled(self, vl: VL, order: Sequence[str]) -> list[Any]:
+        """What a vlserver says to more servers and sites than it has room for."""
+        said = []
+        for kind in order:
+            for number in range(MANY):
+                if kind == "register":
+                    address = f"10.9.{number // 200}.{number % 200}"
+                    said.append(await outcome(vl.RegisterAddrs(uuids(MANY)[number], 0, (uip(address),))))
+                else:
+                    named = [(f"10.{number // 200}.{number % 200}.{site}", 255, 4) for site in range(NMAXNSERVERS)]
+                    said.append(await outcome(vl.CreateEntryN(entry(b"v%d" % number, (number + 1, 0, 0), named))))
+        return [*said, await self.walked(vl)]
+
+    async def test_strangers(self) -> None:
+        """Opcodes of others are refused alike, and so is their service."""
+        node = self.stock_vlserver("-noauth")
+        address = self.our_vlserver(noauth=True)
+        for name in (each.name for each in Strangers.operations.values()):
+            stock, ours = self.client((node.address, 7003), node, Strangers), self.client(address, None, Strangers)
+            self.assertEqual(await outcome(getattr(ours, name)()), await outcome(getattr(stock, name)()), name)
+
+    async def test_privileges(self) -> None:
+        """To those who have proved nothing each RPC is refused alike, with restricted queries and without."""
+        for options, restricted in (((), False), (("-restricted_query", "admin"), True)):
+            node = self.stock_vlserver(*options)
+            stock, ours = self.client((node.address, 7003), node), self.client(self.our_vlserver(False, restricted))
+            for name, arguments in ARGUMENTS.items():
+                answers = [await outcome(getattr(vl, name)(*arguments)) for vl in (stock, ours)]
+                refused = [answer if isinstance(answer, Refused) else None for answer in answers]
+                self.assertEqual(refused[1], refused[0], f"{name} {options}")

@@ -149,7 +149,7 @@ class UbikTest(TestCase):
 
     async def test_state(self) -> None:
         """The state is that of the only server, with its addresses, its start and the calls it has had."""
-        await self.vldb.as_anyone.ProbeServer()
+        await self.vldb.as_anyone.GetAddrs(0, 0)
         self.vldb.time += 9
         state, is_clone = await self.call(VOTE, "XDebug", ())
         self.assertEqual((is_clone, state.amSyncSite, state.nServers), (0, 1, 1))

@@ -95,8 +95,8 @@ def create(transaction: ITransaction, draft: Draft, new_uuid: Callable[[], UUID]
     _refuse_used_ids(transaction, draft.ids)
     if locate_named(transaction, draft.name) is not None:
         raise Abort(VLError.VL_NAMEEXIST)
-    if transaction.volume_with_id(draft.ids[0], 0) is not None:
-        raise Abort(VLError.VL_IDALREADYHASHED)  # only a second read-write id of 0 gets here
+    if not draft.ids[0] and transaction.volume_with_id(0, 0) is not None:
+        raise Abort(VLError.VL_IDALREADYHASHED)
     sites = _sites(transaction, draft, None, new_uuid)
     volume = Volume(0, draft.name, draft.ids, sites, draft.clone_id, draft.flags, name_order=transaction.revision)
     transaction.add_volume(volume)
@@ -153,10 +153,14 @@ def replace_old_entry(
     replace_entry(transaction, volume_id, kind, draft, release_type, new_uuid)
 
 
-def new_volume_id(transaction: ITransaction, bump: int) -> int:
-    """GetNewVolumeId: the first of `bump` consecutive ids that no entry uses; the next call starts behind them."""
+def check_bump(bump: int) -> None:
+    """How many ids may be reserved, or VL_BADVOLIDBUMP."""
     if bump > MAX_BUMP:
         raise Abort(VLError.VL_BADVOLIDBUMP)
+
+
+def new_volume_id(transaction: ITransaction, bump: int) -> int:
+    """GetNewVolumeId: the first of `bump` consecutive ids that no entry uses; the next call starts behind them."""
     first = max_volume_id(transaction)
     if bump == 0:
         return first
@@ -178,7 +182,7 @@ def max_volume_id(transaction: ITransaction) -> int:
 
 def is_id_used(transaction: ITransaction, volume_id: int) -> bool:
     """Whether any entry has this id, of whatever type. 0 is no id."""
-    return bool(volume_id) and any(transaction.volume_with_id(volume_id, kind) is not None for kind in range(3))
+    return bool(volume_id) and transaction.next_used_id(volume_id) == volume_id
 
 
 def _refuse_used_ids(transaction: ITransaction, ids: tuple[int, ...]) -> None:

@@ -20,6 +20,9 @@ T = TypeVar("T")
 FIRST_OPCODE = 501
 """GetStats counts opcodes from here (VL_LOWEST_OPCODE)."""
 
+UNCOUNTED = (514,)
+"""ProbeServer, which stock leaves out of its counts."""
+
 
 @dataclass(slots=True)
 class Counters:
@@ -34,9 +37,9 @@ class Counters:
         return sum(self.requests)
 
     def count(self, counters: list[int], opcode: int) -> None:
-        """One more; opcodes that GetStats has no room for are not counted. Wraps as a 32-bit counter does."""
+        """One more; what GetStats has no room for, or leaves out, is not counted. Wraps as a 32-bit counter does."""
         position = opcode - FIRST_OPCODE
-        if 0 <= position < MAX_NUMBER_OPCODES:
+        if 0 <= position < MAX_NUMBER_OPCODES and opcode not in UNCOUNTED:
             counters[position] = (counters[position] + 1) & 0x7FFFFFFF
 
 

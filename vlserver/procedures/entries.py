@@ -71,6 +71,7 @@ class EntryProcedures(VLProcedures):
         return reply
 
     async def GetNewVolumeId(self, bumpcount: int) -> int:
+        entries.check_bump(bumpcount)
         return await self._write(entries.new_volume_id, bumpcount)
 
     async def ReplaceEntry(self, volid: int, voltype: int, newentry: vldbentry, release_type: int) -> None:
