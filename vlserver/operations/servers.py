@@ -23,7 +23,7 @@ RECORDS_PER_BLOCK = 63
 _POINTER = 0xFF000000
 """A slot word of this top byte is not an address but points to a server's record: no address may begin with it."""
 
-_RETIRED = "uniquifier of record %d"
+RETIRED_UNIQUIFIER = "uniquifier of record %d"
 """The setting that keeps a removed server's uniquifier for the next of its record, so that clients see it change."""
 
 
@@ -83,7 +83,7 @@ def _with_record(transaction: ITransaction, server: Server, servers: Iterable[Se
     record = next((number for number in range(SERVER_RECORDS) if number not in used), None)
     if record is None:
         raise Abort(VLError.VL_REPSFULL)
-    return replace(server, record=record, uniquifier=transaction.setting(_RETIRED % record) or 0)
+    return replace(server, record=record, uniquifier=transaction.setting(RETIRED_UNIQUIFIER % record) or 0)
 
 
 def _free_slot(transaction: ITransaction) -> int | None:
@@ -126,7 +126,7 @@ def _remove(transaction: ITransaction, server: Server) -> None:
             last_owner = None if partition.last_owner == server.slot else partition.last_owner
             transaction.put_partition(replace(partition, owner=owner, last_owner=last_owner))
     if server.record is not None:
-        transaction.set_setting(_RETIRED % server.record, server.uniquifier)
+        transaction.set_setting(RETIRED_UNIQUIFIER % server.record, server.uniquifier)
     transaction.remove_server(server.slot)
 
 
