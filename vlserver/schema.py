@@ -20,6 +20,9 @@ SERVER_RECORDS = 252
 PARTITION_NUMBERS = 256
 """Numbers a partition can have on a server: one byte (vlserver.h MAXPARTITIONID)."""
 
+EPOCH_LIMIT = (1 << 63) - 1
+"""Epochs are below this: what SQLite's integers hold, and far beyond one change a nanosecond."""
+
 VOLUME_SITES = 13
 """Sites of a volume: what the entry forms N and U carry (NMAXNSERVERS)."""
 
@@ -54,6 +57,9 @@ class Partition:
     on being named after `last_owner`. The epoch rises with every change of owner. `implicit` ones stand for (server,
     number) of servers that know nothing of partition objects. Size and free are 1 KiB blocks as last reported; times
     are Unix seconds, 0 never.
+
+    From `reason` on: the last request that was granted, which made the owner what it is. `reason` is a PREASON,
+    `claim_flags` are PCLAIM, `heartbeat_age` and `lease` are milliseconds as the claimant said them; `since` is when.
     """
 
     uuid: UUID
@@ -69,6 +75,13 @@ class Partition:
     free: int = 0
     reported: int = 0
     changed: int = 0
+    reason: int = 0
+    note: str = ""
+    since: int = 0
+    claim_flags: int = 0
+    heartbeat_age: int | None = None
+    lease: int = 0
+    request: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 
 from tests.support.budget import budget
 from vlserver.interfaces import Inconsistent, ITransaction, IVLStore, StoreError
-from vlserver.schema import Author, Definition, Partition, Row, Server, Site, Volume
+from vlserver.schema import EPOCH_LIMIT, Author, Definition, Partition, Row, Server, Site, Volume
 
 if TYPE_CHECKING:
     _Base = TestCase
@@ -100,6 +100,35 @@ class StoreContract(_Base):
 
         await store.read(look)
         await store.survey(look)
+
+    async def test_partition_comes_back(self) -> None:
+        """Every field of a partition object is kept, the largest epoch too."""
+        store = await self.furnished()
+        full = Partition(
+            A,
+            255,
+            None,
+            3,
+            EPOCH_LIMIT,
+            False,
+            "disk a",
+            "mounted",
+            "namei",
+            1 << 62,
+            7,
+            8,
+            9,
+            2,
+            "why",
+            10,
+            3,
+            4000,
+            5,
+            B,
+        )
+        for partition in (full, replace(full, owner=0, heartbeat_age=None, request=None)):
+            await store.write(lambda t, row=partition: t.put_partition(row), BY)  # type: ignore[misc]
+            self.assertEqual(await store.read(lambda t: t.partition(A)), partition)
 
     async def test_replacing(self) -> None:
         """A row put again is the new one, and the old one's names find nothing."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
+from uuid import UUID
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
@@ -22,6 +23,7 @@ from twisted.trial.unittest import TestCase
 from tests.contracts.ivlstore import BY, StoreContract, a_volume, everything, furnish
 from tests.support.budget import budget
 from vlserver.interfaces import ITransaction, IVLStore, StoreError
+from vlserver.schema import Partition
 from vlserver.store import open_store
 from vlserver.store.memory import MemoryStore
 from vlserver.store.sqlite import SqliteStore
@@ -207,6 +209,20 @@ class OpeningTest(TestCase):
         with sqlite3.connect(path) as connection:
             self.assertEqual(connection.execute("SELECT count(*) FROM later").fetchone()[0], 1)
         connection.close()
+
+    async def test_version_1(self) -> None:
+        """A partition object of schema version 1 says that no request made it what it is."""
+        path = self.mktemp()
+        connection = sqlite3.connect(path, isolation_level=None)
+        migrate(connection, MIGRATIONS[:1])
+        connection.execute("INSERT INTO servers VALUES (3, NULL, NULL, 0)")
+        values = (UUID(int=5).bytes, 1, 3, 3, 7, 0, "disk", "mounted", "namei", 100, 50, 10, 9)
+        connection.execute(f"INSERT INTO partitions VALUES ({', '.join('?' * len(values))})", values)
+        connection.close()
+        store = open_sqlite(path)
+        self.addCleanup(lambda: ensureDeferred(store.close()))
+        found = await store.read(lambda t: t.partitions())
+        self.assertEqual(found, [Partition(UUID(int=5), 1, 3, 3, 7, False, "disk", "mounted", "namei", 100, 50, 10, 9)])
 
     def test_no_room_for_a_database(self) -> None:
         """A disk that is full at the first start is the reason given, and nothing is half made."""

@@ -102,9 +102,19 @@ VERSION_1 = (
     """,
 )
 
+VERSION_2 = (
+    "ALTER TABLE partitions ADD COLUMN request BLOB CHECK (length(request) = 16)",
+    "ALTER TABLE partitions ADD COLUMN reason INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE partitions ADD COLUMN note TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE partitions ADD COLUMN since INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE partitions ADD COLUMN claim_flags INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE partitions ADD COLUMN heartbeat_age INTEGER",
+    "ALTER TABLE partitions ADD COLUMN lease INTEGER NOT NULL DEFAULT 0",
+)
+
 Migration = Sequence[str]
 
-MIGRATIONS: tuple[Migration, ...] = (VERSION_1,)
+MIGRATIONS: tuple[Migration, ...] = (VERSION_1, VERSION_2)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:

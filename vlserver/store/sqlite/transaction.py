@@ -18,7 +18,10 @@ from vlserver.store.changes import ChangedRows
 
 T = TypeVar("T")
 
-_PARTITION = "uuid, number, owner, last_owner, epoch, implicit, name, state, backend, size, free, reported, changed"
+_PARTITION = (
+    "uuid, number, owner, last_owner, epoch, implicit, name, state, backend, size, free, reported, changed, reason,"
+    " note, since, claim_flags, heartbeat_age, lease, request"
+)
 _DEFINITION = "partition, server, number, path, priority"
 _VOLUME = "key, name, rw_id, ro_id, bk_id, clone_id, flags, lock_timestamp, lock_afs_id, name_order"
 _ID_CONDITIONS = ("rw_id = ?", "ro_id = ? AND ro_id <> 0", "bk_id = ? AND bk_id <> 0")
@@ -100,7 +103,8 @@ class Transaction:
     def put_partition(self, partition: Partition) -> None:
         before = self.partition(partition.uuid)
         columns = _PARTITION.split(", ")
-        values = (partition.uuid.bytes, *(getattr(partition, column) for column in columns[1:]))
+        request = partition.request and partition.request.bytes
+        values = (partition.uuid.bytes, *(getattr(partition, column) for column in columns[1:-1]), request)
         updates = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
         with self._writing(f"cannot keep {partition}"):
             self._execute(
@@ -285,8 +289,9 @@ class Transaction:
 
 
 def _partition(row: Sequence[Any]) -> Partition:
-    uuid, number, owner, last_owner, epoch, implicit, *stated = row
-    return Partition(UUID(bytes=uuid), number, owner, last_owner, epoch, bool(implicit), *stated)
+    uuid, number, owner, last_owner, epoch, implicit, *stated, request = row
+    asked = request and UUID(bytes=request)
+    return Partition(UUID(bytes=uuid), number, owner, last_owner, epoch, bool(implicit), *stated, request=asked)
 
 
 def _volume(row: Sequence[Any], sites: tuple[Site, ...]) -> Volume:
