@@ -6,10 +6,11 @@ that could begin at once, and those "waiting for a thread" wait for their turn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from rx.connections import Connections
 from rx.constants import VERSION_SIZE, CallState, DebugType, Flag, PacketType
 from rx.output import Output
 from rx.packet import (
@@ -72,16 +73,10 @@ def _reply_header(fields: tuple[int, ...]) -> bytes:
 class DebugAnswers:
     """Answers DEBUG packets about one endpoint's connections, peers and counters."""
 
-    def __init__(
-        self,
-        servers: Mapping[Key, Connection],
-        clients: Mapping[Key, Connection],
-        peers: Mapping[Address, Peer],
-        output: Output,
-    ) -> None:
-        self._servers = servers
-        self._clients = clients
-        self._peers = peers
+    def __init__(self, connections: Connections, output: Output) -> None:
+        self._servers = connections.servers
+        self._clients = connections.clients
+        self._peers = connections.peers
         self._statistics = output.statistics
         self._connection_lists: dict[int, tuple[float, list[tuple[bool, Key]]]] = {}
         self._peer_list: tuple[float, list[Address]] = (-inf, [])

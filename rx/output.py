@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rx.constants import MAX_ACKS
 from rx.events import Event
-from rx.limits import Limits
+from rx.limits import STRAY_ANSWERS, Limits
 from rx.packet import pack_trailer
 from rx.peer import Address
 from rx.quota import Quota
@@ -62,6 +62,12 @@ class Output:
         self.unix_offset = 0.0  # what `now` lacks to Unix time
         self.unproven = Quota(limits.unproven_connections, limits.unproven_connections_per_host)
         self._trailers: dict[int, tuple[bytes, bytes]] = {}
+
+    def answer_stray(self, address: Address, datagram: bytes) -> None:
+        """Answer a packet of no connection, unless too many such answers wait already."""
+        queue = self.outbox.setdefault(address, [])
+        if len(queue) < STRAY_ANSWERS:
+            queue.append(datagram)
 
     def ack_trailer(self, interface_mtu: int) -> bytes:
         """What acknowledgements end with: our sizes and window, one packet when memory is short."""

@@ -19,6 +19,9 @@ _DUPLICATE = int(AckReason.DUPLICATE)
 _OUT_OF_SEQUENCE = int(AckReason.OUT_OF_SEQUENCE)
 _EXCEEDS_WINDOW = int(AckReason.EXCEEDS_WINDOW)
 
+PACKETS_PER_ACK = 2
+"""An acknowledgement leaves at once when this many packets wait for one (rxi_SoftAckRate and rxi_HardAckRate of 1)."""
+
 VIOLATION = -1
 """Instead of a reason: two ends, or data beyond the end. No honest peer sends that, however the network reorders."""
 

@@ -12,6 +12,7 @@ from collections import deque
 
 from rx.constants import HEADER_SIZE, UNKNOWN_PEER_WINDOW, Flag, PacketType
 from rx.packet import pack_header
+from rx.pending import Pending
 from rx.rtt import RoundTrip
 from rx.window import CongestionWindow
 from rx.wire import Wire
@@ -44,10 +45,8 @@ class Sender:
         "_congestion",
         "_disordered_until",
         "_highest_order",
-        "_offset",
         "_order",
         "_orders",
-        "_pending",
         "_recovery_order",
         "_rescue",
         "_round_trip",
@@ -59,7 +58,7 @@ class Sender:
         "last",
         "lost",
         "next",
-        "pending_size",
+        "pending",
         "resent",
         "window",
     )
@@ -71,7 +70,7 @@ class Sender:
         self.last = 0  # sequence number of the last packet once it is cut
         self.window = min(UNKNOWN_PEER_WINDOW, maximum_window)
         self.in_flight = 0
-        self.pending_size = 0
+        self.pending = Pending()
         self.ended = False
         self.backoff = 1
         self.resent = 0
@@ -84,8 +83,6 @@ class Sender:
         self._disordered_until = 0
         self._rescue = False  # the first packet lost in a round goes again whatever the window says (RFC 6675 5)
         self.lost = 0
-        self._pending: deque[bytes] = deque()
-        self._offset = 0
         self._bursts: deque[tuple[int, float]] = deque(maxlen=BURSTS)
         self._congestion = CongestionWindow(maximum_window)
         self._round_trip = round_trip
@@ -104,17 +101,11 @@ class Sender:
     def blocked(self) -> bool:
         """There is something to send and the peer's window does not admit it."""
         full = self.next >= self.first + self.window
-        return full and (self.pending_size > 0 or self.lost > 0 or (self.ended and not self.last))
+        return full and (self.pending.size > 0 or self.lost > 0 or (self.ended and not self.last))
 
     @property
     def congestion_window(self) -> int:
         return self._congestion.size
-
-    def queue(self, data: bytes) -> None:
-        """Take bytes to send. They are kept, not copied."""
-        if data:
-            self._pending.append(data)
-            self.pending_size += len(data)
 
     def transmit(self, now: float, wire: Wire, cid: int, number: int, user_status: int) -> int:
         """Put on the wire what the windows admit, lost packets first. Returns how many packets that was.
@@ -128,7 +119,7 @@ class Sender:
             room = 1
         self._rescue = False
         sent = self._retransmit(room, wire, cid, number, user_status) if self.lost else 0
-        if (self.pending_size or self.ended) and not self.last:
+        if (self.pending.size or self.ended) and not self.last:
             sent += self._transmit_new(room - sent, wire, cid, number, user_status)
         if sent:
             self.in_flight += sent
@@ -138,8 +129,9 @@ class Sender:
     def _transmit_new(self, room: int, wire: Wire, cid: int, number: int, user_status: int) -> int:
         size = wire.peer.mtu - HEADER_SIZE - wire.overhead
         room = min(room, self.first + self.window - self.next)
-        full = max(0, min(room, (self.pending_size - 1) // size))
-        ends = self.ended and full < room and self.pending_size - full * size <= size
+        pending = self.pending
+        full = max(0, min(room, (pending.size - 1) // size))
+        ends = self.ended and full < room and pending.size - full * size <= size
         count = full + ends
         if not count or self.next + count > MAXIMUM_SEQ:
             return 0
@@ -147,16 +139,16 @@ class Sender:
         flags = wire.client_flag
         seq, serial, order = self.next, wire.serial, self._order
         out = wire.queue()
-        bodies = self._bodies
+        bodies, cut = self._bodies, pending.cut
         for left in range(count - 1, -1, -1):
             if left:
-                body = self._cut(size)
+                body = cut(size)
             elif ends:
-                body = self._cut(self.pending_size)
+                body = cut(pending.size)
                 self.last = seq
                 flags |= _LAST
             else:
-                body = self._cut(size)
+                body = cut(size)
                 flags |= _REQUEST_ACK
             bodies.append(body)
             spare = 0
@@ -186,33 +178,6 @@ class Sender:
         self._order = order + count
         wire.serial = serial
         return count
-
-    def _cut(self, size: int) -> bytes | memoryview:
-        """The next `size` pending bytes."""
-        self.pending_size -= size
-        pending, offset = self._pending, self._offset
-        if not pending:
-            return b""
-        head = pending[0]
-        end = offset + size
-        if end < len(head):
-            self._offset = end
-            return memoryview(head)[offset:end]
-        if end == len(head):
-            pending.popleft()
-            self._offset = 0
-            return memoryview(head)[offset:] if offset else head
-        parts = [memoryview(head)[offset:]]
-        size -= len(head) - offset
-        pending.popleft()
-        while size and size >= len(pending[0]):
-            head = pending.popleft()
-            size -= len(head)
-            parts.append(memoryview(head))
-        if size:
-            parts.append(memoryview(pending[0])[:size])
-        self._offset = size
-        return b"".join(parts)
 
     def _retransmit(self, room: int, wire: Wire, cid: int, number: int, user_status: int) -> int:
         """Send lost packets again, each asking for an acknowledgement."""
@@ -397,10 +362,10 @@ class Sender:
         self._bodies.clear()
         self._orders.clear()
         self._status.clear()
-        self._pending.clear()
+        self.pending.clear()
         self._bursts.clear()
-        self._offset = self.lost = 0
-        self.in_flight = self.pending_size = 0
+        self.lost = 0
+        self.in_flight = 0
         self.first = self.next
         self.ended = True
         self.last = self.last or max(self.next - 1, 1)

@@ -11,6 +11,7 @@ Outbox = dict[tuple[str, int], list[bytes]]
 """Datagrams that wait for the next flush, by address, in the order they are to leave."""
 
 WORD_MASK = 0xFFFF_FFFF
+CID_MASK = WORD_MASK ^ CHANNEL_MASK
 
 
 class Wire:

@@ -194,7 +194,7 @@ class BackPressureTests(PairCase):
         while call.writable:
             call.write(bytes(10_000))
         limit = Limits().send_buffer
-        self.assertLess(call.sender.pending_size, limit + 10_000)
+        self.assertLess(call.sender.pending.size, limit + 10_000)
         events: list[Event] = []
         self.pair.on_client = events.append
         self.pair.run(seconds=5)
@@ -203,7 +203,7 @@ class BackPressureTests(PairCase):
         while not events:
             server_call.read()
             self.assertTrue(self.pair.step())
-        self.assertLessEqual(call.sender.pending_size, limit // 2)
+        self.assertLessEqual(call.sender.pending.size, limit // 2)
         self.assertGreater(call.writable, 0)
 
 

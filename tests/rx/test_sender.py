@@ -36,7 +36,7 @@ class SenderTests(SynchronousTestCase):
     def begin(self, packets: int, window: int = 255) -> None:
         """Have `packets` full packets on the way and more waiting."""
         self.sender.window = window
-        self.sender.queue(bytes(BODY * 1000))
+        self.sender.pending.add(bytes(BODY * 1000))
         while self.sender.next <= packets:
             before = self.sender.next
             self.transmit()
@@ -52,7 +52,7 @@ class SenderTests(SynchronousTestCase):
             sizes = random.choices((0, 1, 5, BODY - 1, BODY, BODY + 1, 3 * BODY, 5000), k=random.randrange(6))
             pieces = [random.randbytes(size) for size in sizes]
             for piece in pieces:
-                self.sender.queue(piece)
+                self.sender.pending.add(piece)
                 if random.random() < 0.3:
                     self.sender.window = random.randrange(1, 256)
             packets = self.transmit()
@@ -73,7 +73,7 @@ class SenderTests(SynchronousTestCase):
 
     def test_partial_packet_waits(self) -> None:
         """Less than a packet is held back until the writer ends."""
-        self.sender.queue(b"abc")
+        self.sender.pending.add(b"abc")
         self.assertEqual(self.transmit(), [])
         self.sender.ended = True
         self.assertEqual(self.transmit(), [(1, LAST, b"abc")])
@@ -89,7 +89,7 @@ class SenderTests(SynchronousTestCase):
 
     def test_burst_asks_for_acknowledgement(self) -> None:
         """The last packet of a burst asks to be acknowledged, unless it is the call's last."""
-        self.sender.queue(bytes(BODY * 4 + 1))
+        self.sender.pending.add(bytes(BODY * 4 + 1))
         self.assertEqual([flags for _, flags, _ in self.transmit()], [0, 0, 0, REQUEST_ACK])
         self.sender.ended = True
         self.assertEqual([flags for _, flags, _ in self.transmit()], [LAST])
@@ -172,7 +172,7 @@ class SenderTests(SynchronousTestCase):
         random = Random(spent.seed)
         for _ in range(spent.count):
             self.setUp()
-            self.sender.queue(bytes(BODY * 200))
+            self.sender.pending.add(bytes(BODY * 200))
             self.sender.ended = True
             for _ in range(30):
                 self.transmit()
@@ -192,6 +192,6 @@ class SenderTests(SynchronousTestCase):
     def test_small_packets_for_a_small_peer(self) -> None:
         """A peer that takes less is sent less."""
         self.wire.peer.announce_mtu(520, 520)
-        self.sender.queue(bytes(1000))
+        self.sender.pending.add(bytes(1000))
         self.sender.ended = True
         self.assertEqual([len(body) for _, _, body in self.transmit()], [492, 492, 16])
