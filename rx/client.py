@@ -18,7 +18,8 @@ from rx.service import Operation
 
 if TYPE_CHECKING:
     import rx.connection
-    from rx.transport import CallConversation, RxPort
+    from rx.conversation import CallConversation
+    from rx.transport import RxPort
 
 
 class Connection:

@@ -16,13 +16,14 @@ from twisted.logger import Logger
 
 from rx.connection import Connection
 from rx.constants import RxCode
+from rx.conversation import CallConversation
 from rx.dispatch import answer, read_opcode
 from rx.errors import RxError
 from rx.peer import Address
 from rx.rpcstats import RpcStatistics
 from rx.service import OPCODE_SIZE, Procedure, Procedures, Service
 from rx.timers import DEAD_SECONDS, IDLE_SECONDS
-from rx.transport import CallConversation, RxPort
+from rx.transport import RxPort
 from rx.turns import Turns
 
 
