@@ -1,0 +1,95 @@
+"""Cells of stock fileservers on fs1 and fs2 that differ in their vlserver alone: stock's, or ours."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+
+from tests.interop.namespaces import SUBNET, Daemon, Network, Node, NodeFailed, Result, wait_for
+from tests.interop.ours import START_SECONDS, start_plugin
+from tests.interop.stock import add_node, address_of, start_database, start_fileserver, stop_fileserver
+
+SERVERS = ("fs1", "fs2")
+PARTITIONS = ("a", "b")
+SYSID = "/var/lib/openafs/local/sysid"
+UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{2}-[0-9a-f]{2}-[0-9a-f]{12}\b")
+"""As vos prints one."""
+
+
+class VldbCell:
+    """The vlserver on fs1; `vos` there, with the cell's key."""
+
+    def __init__(self, network: Network, start_vlserver: Callable[[Node], Daemon]) -> None:
+        key = os.urandom(32)
+        self.nodes = {name: add_node(network, name, key=key, partitions=PARTITIONS) for name in SERVERS}
+        self.node = self.nodes["fs1"]
+        self.vlserver = start_vlserver(self.node)
+        start_database(self.node, ["ptserver"])
+        self.fileservers: dict[str, dict[str, Daemon]] = {}
+        for name in SERVERS:
+            self.start(name)
+        self.uuids = {name: self.uuid(name) for name in SERVERS}
+
+    def vos(self, *words: str, stdin: str = "") -> Result:
+        """Stock vos -localauth. {fs1} and {fs2} stand for the UUIDs that the servers registered first."""
+        filled = [word.format(**self.uuids) if "{" in word else word for word in words]
+        return self.node.run_now("vos", *filled, "-localauth", stdin=stdin)
+
+    def start(self, name: str) -> None:
+        """Start the fileserver there, and wait until it has tried to register."""
+        self.fileservers[name] = start_fileserver(self.nodes[name])
+        log = self.nodes[name].home / "log/FileLog"
+        wait_for(f"{name} to have started", lambda: "File Server started" in log.read_text(), 60)
+
+    def stop(self, name: str) -> None:
+        """Shut it down."""
+        stop_fileserver(self.fileservers.pop(name))
+
+    def restart(self, name: str) -> None:
+        """Shut it down and start it."""
+        self.stop(name)
+        self.start(name)
+
+    def add_address(self, name: str, number: str) -> None:
+        """One more of the machine's addresses, which the fileserver sees when it starts."""
+        self.nodes[name].run_now("ip", "addr", "add", f"{SUBNET}.{number}/24", "dev", "eth0").check()
+
+    def remove_address(self, name: str, number: str) -> None:
+        """One less."""
+        self.nodes[name].run_now("ip", "addr", "del", f"{SUBNET}.{number}/24", "dev", "eth0").check()
+
+    def copy_identity(self, source: str, target: str) -> None:
+        """What happens when a machine is cloned from another one's image."""
+        self.nodes[target].path(SYSID).write_bytes(self.nodes[source].path(SYSID).read_bytes())
+
+    def registration(self, name: str) -> list[str]:
+        """What a fileserver's log says of its registration."""
+        lines = (self.nodes[name].home / "log/FileLog").read_text().splitlines()
+        return [line[25:] for line in lines if "VL_RegisterAddrs" in line or "conflict" in line or "egister" in line]
+
+    def uuid(self, name: str) -> str:
+        """A server's, as vos prints it."""
+        found = UUID.search(self.vos("listaddrs", "-host", address_of(name), "-printuuid").check().out)
+        if found is None:
+            raise NodeFailed(f"{name} has not registered")
+        return found[0]
+
+
+def stock_vlserver(node: Node) -> Daemon:
+    """Start stock's."""
+    return start_database(node, ["vlserver"])["vlserver"]
+
+
+def our_vlserver(node: Node) -> Daemon:
+    """Start ours on the same configuration, and wait until it answers."""
+    options = ["--address", node.address, "--database", f"sqlite:///{node.home}/vldb.sqlite"]
+    daemon = start_plugin(node, "afs-vlserver", *options)
+
+    def answers() -> bool:
+        if not daemon.running():
+            raise NodeFailed(f"afs-vlserver ended: {daemon.tail()}")
+        return node.run_now("vos", "listvldb", "-noauth", seconds=5).status == 0
+
+    wait_for("our vlserver to answer", answers, START_SECONDS)
+    return daemon
