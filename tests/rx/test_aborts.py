@@ -7,7 +7,7 @@ from rx.errors import Abort
 from rx.limits import Limits
 from rx.packet import abort_code, unpack_header
 from rx.timers import ABORT_DELAY_SECONDS
-from tests.rx.test_connection import DirectCase
+from tests.rx.cases import DirectCase
 from tests.support.craft import ack_body, craft, data
 
 THRESHOLD = 10

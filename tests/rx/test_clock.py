@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rx.clock import Clock, clock_of, run_steadily
 from rx.errors import CallLost
+from tests.rx.cases import DirectCase
 from tests.rx.example import Example
 from tests.rx.ports import Ports
-from tests.rx.test_connection import DirectCase
 from tests.support.craft import craft, data
 from tests.support.sealing import INDEX, Sealing
 

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from random import Random
-from typing import Any
-
-from twisted.trial.unittest import SynchronousTestCase
-
 from rx.constants import EPOCH_ANY_ADDRESS, HEADER_SIZE, JUMBO_BODY, Flag, PacketType, RxCode
-from rx.endpoint import Endpoint
 from rx.errors import Abort
 from rx.events import CallArrived
 from rx.limits import Limits
 from rx.packet import JUMBO_HEADER, abort_body, unpack_header
 from rx.peer import Address
 from rx.security.interfaces import ANONYMOUS, Identity
-from tests.rx.test_call import PairCase
+from tests.rx.cases import STRANGER, DirectCase, PairCase
 from tests.support.craft import ack_body, craft, data
 from tests.support.pair import CLIENT, SERVER
 from tests.support.sealing import BAD_RESPONSE, BAD_SEAL, INDEX, Sealing
-
-STRANGER: Address = ("10.9.9.9", 9999)
 
 
 class SecurityTests(PairCase):
@@ -203,37 +195,6 @@ class ConnectionTests(PairCase):
         self.finish(call, 1.0)
         self.assertEqual(call.error and call.error.code, RxCode.RX_INVALID_OPERATION)
         self.assertEqual(list(self.pair.server.server_connections), [])
-
-
-class DirectCase(SynchronousTestCase):
-    """One server endpoint, fed by hand."""
-
-    limits = Limits()
-
-    def setUp(self) -> None:
-        self.server = Endpoint(Random(1), self.limits)
-        self.server.offer(1)
-        self.now = 100.0
-
-    def give(self, *packets: bytes, source: Address = CLIENT) -> list[bytes]:
-        """Deliver packets together; what the server sends back at once."""
-        self.server.receive_datagrams([(packet, source) for packet in packets], self.now)
-        return self.sent()
-
-    def sent(self) -> list[bytes]:
-        runs = self.server.datagrams_to_send(self.now)
-        self.addresses = [run.address for run in runs for _ in run.payloads]
-        return [payload for run in runs for payload in run.payloads]
-
-    def types(self, packets: list[bytes]) -> list[str]:
-        return [PacketType(packet[20]).name for packet in packets]
-
-    def arrive(self, body: bytes = b"request", **fields: Any) -> CallArrived:
-        """A whole small call arrives."""
-        self.give(data(body, **fields))
-        (event,) = self.server.events()
-        assert isinstance(event, CallArrived)
-        return event
 
 
 class IdentityTests(DirectCase):

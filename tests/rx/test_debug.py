@@ -8,7 +8,7 @@ from typing import Any
 from rx.constants import CallState, DebugType, Flag, PacketType
 from rx.packet import DEBUG_CONNECTION, DEBUG_PEER, DEBUG_REQUEST, DEBUG_STATS, RX_STATISTICS
 from rx.turns import Turns
-from tests.rx.test_connection import DirectCase
+from tests.rx.cases import DirectCase
 from tests.support.captures import VECTORS
 from tests.support.craft import craft, data
 from tests.support.pcap import datagrams

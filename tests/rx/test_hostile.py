@@ -8,7 +8,7 @@ from rx.constants import CHANNELS, Flag, PacketType, RxCode
 from rx.events import CallArrived, CallCompleted
 from rx.limits import STRAY_ANSWERS, Limits
 from rx.packet import abort_body, abort_code, unpack_header
-from tests.rx.test_connection import DirectCase
+from tests.rx.cases import DirectCase
 from tests.support.budget import budget
 from tests.support.craft import ack_body, craft, data
 from tests.support.pair import CLIENT

@@ -10,7 +10,7 @@ from rx.constants import HEADER_SIZE, JUMBO_BODY, JUMBO_HEADER_SIZE, JUMBO_MAX_P
 from rx.jumbo import JUMBO_PACKET, join
 from rx.limits import Limits
 from rx.packet import split_jumbo, unpack_header
-from tests.rx.test_call import PairCase
+from tests.rx.cases import PairCase
 from tests.support.budget import budget
 from tests.support.craft import ack_body, craft, data
 from tests.support.pair import SERVER, Network

@@ -13,7 +13,7 @@ from rx.interfaces import near_networks
 from rx.limits import Limits
 from rx.pathmtu import AGAIN_SECONDS, PRECISION, PROBE_SECONDS, TRIES, Near, PathMtu, mtu_towards
 from rx.peer import Peer
-from tests.rx.test_call import PairCase
+from tests.rx.cases import PairCase
 from tests.support.pair import CLIENT, SERVER, Network
 
 ANNOUNCED = (

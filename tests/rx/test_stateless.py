@@ -16,8 +16,7 @@ from rx.security.interfaces import ISecurity
 from rx.security.rxkad import Level
 from rx.stateless import PERIOD_SECONDS, Nonces
 from rx.timers import CHALLENGE_SECONDS, CHALLENGE_TRIES
-from tests.rx.test_call import PairCase
-from tests.rx.test_connection import STRANGER, DirectCase
+from tests.rx.cases import STRANGER, DirectCase, PairCase
 from tests.support import rxkad
 from tests.support.craft import EPOCH, craft, data
 from tests.support.pair import CLIENT, SERVER
