@@ -290,8 +290,8 @@ class Transaction:
 
 def _partition(row: Sequence[Any]) -> Partition:
     uuid, number, owner, last_owner, epoch, implicit, *stated, request = row
-    asked = request and UUID(bytes=request)
-    return Partition(UUID(bytes=uuid), number, owner, last_owner, epoch, bool(implicit), *stated, request=asked)
+    fields = UUID(bytes=uuid), number, owner, last_owner, epoch, bool(implicit), *stated, request and UUID(bytes=request)
+    return Partition(*fields)
 
 
 def _volume(row: Sequence[Any], sites: tuple[Site, ...]) -> Volume:
