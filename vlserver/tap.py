@@ -30,6 +30,13 @@ DEFAULT_PORT = 7003
 log = Logger()
 
 
+def _restriction(word: str) -> str:
+    """As stock's option: ValueError when it is neither of the two."""
+    if word not in ("anyuser", "admin"):
+        raise ValueError("anyuser or admin")
+    return word
+
+
 class Options(TappedOptions):
     """The command line of afs-vlserver."""
 
@@ -51,13 +58,13 @@ class Options(TappedOptions):
         ],
         ["port", None, DEFAULT_PORT, "UDP port to serve on", int],
         ["log-level", None, "info", f"least important level that is logged: {', '.join(LEVELS)}", level_named],
+        ["restricted_query", None, "anyuser", "who may list entries: anyuser or admin", _restriction],
         LEVEL_OPTION,
         *LIMIT_OPTIONS,
     ]
     optFlags = [
         ALLOW_DES_OPTION,
         ["noauth", None, "callers from this machine's own addresses are administrators"],
-        ["restricted-query", None, "only administrators may list entries"],
     ]
 
     def __init__(self) -> None:
@@ -116,7 +123,7 @@ def makeService(options: Options) -> IService:
     )
     log_path = options.parent.get("logfile") if options.parent else None
     service = LoggedService(Path(log_path).absolute() if log_path else None, options["log-level"])
-    server = CommandServer(store, ports, authority, time.time, bool(options["restricted-query"]), authentication)
+    server = CommandServer(store, ports, authority, time.time, options["restricted_query"] == "admin", authentication)
     server.setServiceParent(service)
     result: IService = service
     return result

@@ -187,9 +187,16 @@ class OptionsTest(SynchronousTestCase):
             (("--port", "70000"), "not a UDP port"),
             (("--port", "x"), "invalid literal"),
             (("--log-level", "loud"), "log-level|one of"),
+            (("--restricted_query", "nobody"), "anyuser or admin"),
         ):
             with self.assertRaisesRegex(UsageError, reason):
                 self.parsed(*words)
+
+    def test_restricted_query(self) -> None:
+        """Who may list is told as stock is told; by default it is anybody."""
+        self.assertEqual(self.parsed()["restricted_query"], "anyuser")
+        for word in ("anyuser", "admin"):
+            self.assertEqual(self.parsed("--restricted_query", word)["restricted_query"], word)
 
     def test_bad_database(self) -> None:
         """A database that cannot be had ends the program with one line."""
@@ -264,6 +271,25 @@ class CommandTest(TestCase):
         self.assertEqual(await command.ended, None)
         self.assertIn("Server Shut Down.", command.text)
         self.assertNotIn("Traceback", command.text)
+
+    async def test_restricted_query(self) -> None:
+        """With --restricted_query admin somebody without a key is refused a listing, and looks entries up."""
+        command, process = self.run_command("--restricted_query", "admin", "--address", "127.0.0.1", "--port", "0")
+        await command.printed
+        number = int(command.text.partition("serving VL on 127.0.0.1:")[2].split()[0])
+        port = RxPort(ANY_REACTOR, "127.0.0.1")
+        port.start()
+        vl = VL.client(port.connect(("127.0.0.1", number), VL.service_id, dead_seconds=10))
+        for answer, code in (
+            (vl.ListAttributesN2(VldbListByAttributes(), b"", 0), VLError.VL_PERM),
+            (vl.GetEntryByNameU(b"vol"), VLError.VL_NOENT),
+        ):
+            with self.assertRaises(Abort) as caught:
+                await answer
+            self.assertEqual(caught.exception.code, code)
+        await port.stop()
+        process.signalProcess("TERM")
+        await command.ended
 
     async def test_port_in_use(self) -> None:
         """A port in use is one line that names it, without a traceback, and exit status 1."""
