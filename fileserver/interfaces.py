@@ -166,6 +166,12 @@ class IPartition(Interface):
     async def volumes() -> Sequence[VolumeIds]:
         """All volumes that have a header here. Unreadable headers are logged and left out, never touched."""
 
+    async def volume_ids() -> Sequence[int]:
+        """The ids of all volumes that seem to be here, by the names of their headers alone: nothing is opened."""
+
+    async def ids(volume_id: int) -> VolumeIds:
+        """The volume's group, without opening it. Raises NoSuchVolume, Damaged, OSError."""
+
     async def create_volume(header: VolumeHeader) -> IVolumeFiles:
         """A new empty volume: header, indexes and, for a group's first member, a link table; no vnodes. Raises
         VolumeExists."""
@@ -176,6 +182,16 @@ class IPartition(Interface):
     async def destroy_volume(volume_id: int) -> None:
         """Remove a volume and drop its links on shared content. Restartable: half-destroyed is destroyed by calling
         again."""
+
+    async def save_note(name: str, data: bytes) -> None:
+        """Keep some bytes on the partition itself, in place of an older note of that name; a power cut leaves the old
+        or the new. `name` is letters and hyphens. Raises OSError.
+        """
+
+    async def take_note(name: str) -> bytes | None:
+        """A note's bytes, None where there is none. It is gone when this returns, after a power cut too, so nothing is
+        ever read twice. Raises OSError.
+        """
 
     def space() -> Space:
         """Room now (cheap; may be up to a second old)."""

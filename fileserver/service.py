@@ -28,15 +28,16 @@ from afs.rpc.vl import VL
 from afs.rpc.volser import AFSVol
 from afs.users import Authority
 from fileserver.breaks import MAINTENANCE_SECONDS
-from fileserver.interfaces import IPartition
+from fileserver.interfaces import IPartition, ISalvager
 from fileserver.procedures import procedures
 from fileserver.registration import CALL_SECONDS, Registration, own_uuid, write_sysid
 from fileserver.rxchannel import RxChannel
 from fileserver.server import FileServer
 from fileserver.volser.procedures import VolumeServer
 from fileserver.volser.transactions import SWEEP_SECONDS, Transactions
-from fileserver.volume.interfaces import Surroundings
+from fileserver.volume.interfaces import HoldLimits, Surroundings
 from fileserver.volume.registry import Registry
+from fileserver.volume.vlru import Vlru, VlruSettings
 from rx.client import Connection
 from rx.limits import Limits
 from rx.rpcstats import RpcStatistics
@@ -78,6 +79,9 @@ class Settings:
     advertised: Sequence[IPv4Address] = field(default=())
     tap: Tap | None = None
     authentication: Authentication | None = None
+    vlru: VlruSettings = field(default_factory=VlruSettings)
+    holds: HoldLimits = field(default_factory=HoldLimits)
+    salvager: ISalvager | None = None
     limits: Limits = field(default_factory=Limits)
     abort_threshold: int = ABORT_THRESHOLD
     refuse_old_store_acl: bool = False
@@ -102,7 +106,8 @@ class FileserverService(Service):
         on_failure: Callable[[Failure], None] | None = None,
     ) -> None:
         self.settings = settings
-        self.registry = Registry(Surroundings(now, clock=reactor))
+        surroundings = Surroundings(now, clock=reactor, vlru=Vlru(settings.vlru, now()), holds=settings.holds)
+        self.registry = Registry(surroundings, settings.salvager)
         self.transactions = Transactions(self.registry, self.registry.surroundings.seconds)
         limits = replace(settings.limits, abort_threshold=settings.abort_threshold)
         self.ports = [
@@ -154,7 +159,7 @@ class FileserverService(Service):
     async def _begin(self) -> None:
         for partition in self._partitions:
             await self.registry.add_partition(partition)
-            log.info("{name}: {count} volumes", name=partition.name, count=len(self.registry.volumes(partition)))
+            log.info("{name}: {count} volumes", name=partition.name, count=len(self.registry.ids(partition)))
         addresses = self.settings.advertised or self.settings.addresses
         sysid = self.settings.state / SYSID_NAME
         uuid = own_uuid(sysid, addresses)
@@ -198,6 +203,7 @@ class FileserverService(Service):
         self._repeat(fileserver.maintain, MAINTENANCE_SECONDS)
         self._repeat(self.transactions.sweep, SWEEP_SECONDS)
         self._repeat(self.registry.flush, FLUSH_SECONDS)
+        self._repeat(self.registry.room.age, self.registry.room.period)
 
     def _serve_statistics(self, server: Server, statistics: RpcStatistics, indices: tuple[int, ...]) -> None:
         rxstats.serve(server, statistics, self._is_administrator, self._now, indices)

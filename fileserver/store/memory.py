@@ -109,6 +109,7 @@ class Disk:
     fault: Fault | None = None
     used: int = 0
     volumes: dict[int, _Volume] = field(default_factory=dict)
+    notes: dict[str, bytes] = field(default_factory=dict)
 
     def take(self, chunks: int) -> None:
         if chunks and self.used + chunks * CHUNK_SIZE > self.capacity:
@@ -139,6 +140,17 @@ class MemoryPartition:
         await self.disk.before("volumes", 0)
         return [VolumeIds(volume_id, volume.header.parent) for volume_id, volume in sorted(self.disk.volumes.items())]
 
+    async def volume_ids(self) -> Sequence[int]:
+        await self.disk.before("volumes", 0)
+        return list(self.disk.volumes)
+
+    async def ids(self, volume_id: int) -> VolumeIds:
+        await self.disk.before("ids", volume_id)
+        try:
+            return VolumeIds(volume_id, self.disk.volumes[volume_id].header.parent)
+        except KeyError:
+            raise NoSuchVolume(f"no volume {volume_id} on {self.name}") from None
+
     async def create_volume(self, header: VolumeHeader) -> IVolumeFiles:
         await self.disk.before("create_volume", header.id)
         if header.id in self.disk.volumes:
@@ -161,6 +173,14 @@ class MemoryPartition:
             raise NoSuchVolume(f"no volume {volume_id} on {self.name}") from None
         for content in volume.contents.values():
             content.drop()
+
+    async def save_note(self, name: str, data: bytes) -> None:
+        await self.disk.before("save_note", 0)
+        self.disk.notes[name] = data
+
+    async def take_note(self, name: str) -> bytes | None:
+        await self.disk.before("take_note", 0)
+        return self.disk.notes.pop(name, None)
 
     def space(self) -> Space:
         return Space(self.disk.capacity // 1024, max(self.disk.capacity - self.disk.used, 0) // 1024)

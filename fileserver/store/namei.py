@@ -28,7 +28,7 @@ from fileserver.interfaces import (
     VolumeIds,
     WrongBackend,
 )
-from fileserver.partitions.label import Label, write_atomically
+from fileserver.partitions.label import Label, sync_directory, write_atomically
 from fileserver.store.descriptors import Descriptors, Guard, unguarded
 from fileserver.store.formats import (
     FORMAT_VERSION,
@@ -112,6 +112,12 @@ class NameiPartition:
     async def volumes(self) -> Sequence[VolumeIds]:
         return await self._threads.run(self._scan)
 
+    async def volume_ids(self) -> Sequence[int]:
+        return await self._threads.run(self._names)
+
+    async def ids(self, volume_id: int) -> VolumeIds:
+        return await self._threads.run(self._read_ids, volume_id)
+
     async def create_volume(self, header: VolumeHeader) -> VolumeFiles:
         if os.path.exists(self._header_path(header.id)):
             raise VolumeExists(f"volume {header.id} exists on {self.name}")
@@ -124,10 +130,10 @@ class NameiPartition:
         return files
 
     async def open_volume(self, volume_id: int) -> VolumeFiles:
-        ids = self._read_ids(volume_id)
+        ids = await self.ids(volume_id)
         files = self._files(ids.id, ids.parent)
         try:
-            files.check()
+            await self._threads.run(files.check)
         except (Damaged, OSError):
             await files.close()
             raise
@@ -140,6 +146,13 @@ class NameiPartition:
             await self._threads.run(self._destroy, files)
         finally:
             await files.close()
+
+    async def save_note(self, name: str, data: bytes) -> None:
+        self._descriptors.guard()
+        await self._threads.run(write_atomically, self._note_path(name), data)
+
+    async def take_note(self, name: str) -> bytes | None:
+        return await self._threads.run(self._take_note, self._note_path(name))
 
     def space(self) -> Space:
         status = os.statvfs(self.path)
@@ -173,6 +186,22 @@ class NameiPartition:
         if not group.users:
             self._descriptors.forget_group(group.parent)
             del self._groups[group.parent]
+
+    def _note_path(self, name: str) -> str:
+        return os.path.join(self.path, f".txafs-{name}")
+
+    def _take_note(self, path: str) -> bytes | None:
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except FileNotFoundError:
+            return None
+        os.unlink(path)
+        sync_directory(self.path)
+        return data
+
+    def _names(self) -> list[int]:
+        return [int(match[1]) for name in os.listdir(self.path) if (match := _HEADER_NAME.fullmatch(name))]
 
     def _scan(self) -> list[VolumeIds]:
         found = []

@@ -21,14 +21,20 @@ log = Logger(namespace="fileserver.volume")
 
 
 async def attach(volume: Volume) -> None:
-    """From PREATTACHED to ATTACHED. Raises Abort with what the client that wanted it is told (dafs.md sections 1 and
-    2).
+    """From PREATTACHED to ATTACHED, or SALVAGING when that is needed first. Raises Abort with what the client that
+    wanted it is told (dafs.md sections 1 and 2).
     """
     volume.send(Event.DEMAND)
     files = None
     try:
         with _step(volume, Event.READ_HEADER_FILE):
             files = await volume.partition.open_volume(volume.id)
+            volume.parent = files.parent
+        if volume.surroundings.salvages.busy(volume):
+            await files.close()
+            volume.send(Event.DAMAGED)
+            volume.surroundings.salvages.join(volume)
+            return
         with _step(volume, Event.READ_HEADER):
             header = await files.read_header()
         if header.destroy_me or not header.blessed:
@@ -47,13 +53,13 @@ async def attach(volume: Volume) -> None:
         await _begin_service(volume, files, header)
     except (Damaged, NoSuchVolume) as problem:
         log.error("{volume} cannot be attached: {problem}", volume=volume, problem=problem)
-        await _abandon(files)
-        volume.send(Event.FAILED)
+        await _abandon(volume, files)
+        if volume.surroundings.salvages.take(volume, Event.DAMAGED, str(problem)):
+            return
         raise Abort(VolumeError.VSALVAGE) from problem
     except OSError as problem:
         log.error("{volume} cannot be attached now: {problem}", volume=volume, problem=problem)
-        await _abandon(files)
-        volume.closed()
+        await _abandon(volume, files)
         volume.send(Event.NOT_BLESSED)
         raise Abort(VolumeError.VOFFLINE) from problem
     volume.send(Event.ATTACH_OK)
@@ -80,6 +86,7 @@ def _step(volume: Volume, event: Event) -> Iterator[None]:
         volume.send(Event.RESUME_ATTACH)
 
 
-async def _abandon(files: IVolumeFiles | None) -> None:
+async def _abandon(volume: Volume, files: IVolumeFiles | None) -> None:
+    volume.closed()
     if files is not None:
         await files.close()

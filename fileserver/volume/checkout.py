@@ -85,9 +85,13 @@ class Checkout:
             volume.send(Event.DESTROY if self.destroyed else Event.PREATTACH)
 
 
+class UnderSalvage(Abort):
+    """The volume is being repaired: it can be had afterwards."""
+
+
 async def check_out(volume: Volume, mode: Mode) -> Checkout:
     """Take the volume as `mode` says. The caller has made sure that nobody else has it. Raises Abort VNOVOL, VSALVAGE,
-    VOFFLINE.
+    VOFFLINE; UnderSalvage.
     """
     assert not volume.borrowed, volume
     volume.borrowed = True
@@ -112,12 +116,16 @@ async def _stays_online(volume: Volume, mode: Mode) -> bool:
 async def _take(volume: Volume, mode: Mode) -> Checkout:
     volume.special_status = VolumeError.VBUSY if mode in (Mode.CLONE, Mode.DUMP) else 0
     await take_offline(volume)
+    if volume.state == VolumeState.SALVAGING:
+        volume.special_status = 0
+        raise UnderSalvage(VolumeError.VSALVAGE)
     if volume.state != VolumeState.UNATTACHED:
         volume.special_status = 0
         raise volume.refusal()
     files = None
     try:
         files = await volume.partition.open_volume(volume.id)
+        volume.parent = files.parent
         header = await files.read_header()
         if header.in_use and header.type == 0:
             await recover(files, header, volume.surroundings.breathe)
@@ -126,7 +134,10 @@ async def _take(volume: Volume, mode: Mode) -> Checkout:
         if files is not None:
             await files.close()
         volume.special_status = 0
-        volume.send(Event.FAILED if isinstance(problem, Damaged) else Event.PREATTACH)
+        if not isinstance(problem, Damaged):
+            volume.send(Event.PREATTACH)
+        elif volume.surroundings.salvages.take(volume, Event.DAMAGED, str(problem)):
+            raise UnderSalvage(VolumeError.VSALVAGE) from problem
         raise Abort(VolumeError.VNOVOL if isinstance(problem, NoSuchVolume) else VolumeError.VSALVAGE) from problem
     return Checkout(volume, mode, header, files, online=False)
 
@@ -134,11 +145,13 @@ async def _take(volume: Volume, mode: Mode) -> Checkout:
 async def peek(volume: Volume) -> VolumeHeader:
     """The header of a volume nobody borrowed, as it is in memory or on disk, without attaching it.
 
-    Raises NoSuchVolume, Damaged, OSError.
+    Raises NoSuchVolume, Damaged, OSError; Abort VBUSY while it is being salvaged.
     """
     state = await volume.settled()
     if state == VolumeState.ATTACHED:
         return volume.header
+    if state in (VolumeState.SALVAGING, VolumeState.SALVAGE_REQ):
+        raise Abort(VolumeError.VBUSY)
     if state != VolumeState.PREATTACHED:
         return await _read_header(volume)
     volume.send(Event.PEEK)

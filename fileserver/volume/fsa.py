@@ -255,15 +255,18 @@ class Automaton:
         self._watch = watch
         self._waiters: list[Deferred[None]] | None = None
 
-    def send(self, event: Event) -> None:
-        """Move as MOVES says. Raises IllegalMove and changes nothing where it says nothing."""
-        old = self.state
-        new = MOVES.get(old, {}).get(event)
-        if new is None:
-            raise IllegalMove(f"{self!r}: {event.name} in state {old.name}")
-        self.state = new
-        self._watch(self, old, event, new)
-        if new not in EXCLUSIVE:
+    def send(self, *events: Event) -> None:
+        """Move as MOVES says; several moves are one to whoever waits. Raises IllegalMove, and does not move, where it
+        says nothing.
+        """
+        for event in events:
+            old = self.state
+            new = MOVES.get(old, {}).get(event)
+            if new is None:
+                raise IllegalMove(f"{self!r}: {event.name} in state {old.name}")
+            self.state = new
+            self._watch(self, old, event, new)
+        if self.state not in EXCLUSIVE:
             waiters, self._waiters = self._waiters, None
             for waiter in waiters or ():
                 waiter.callback(None)

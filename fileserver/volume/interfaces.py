@@ -4,13 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from fileserver.volume.fsa import Watcher, ignore
+from fileserver.volume.fsa import Event, Watcher, ignore
+from fileserver.volume.vlru import Vlru
 from fileserver.volume.vn import VnodeCache
+
+if TYPE_CHECKING:
+    from fileserver.volume.volume import Volume
+
+
+HOLD_LIMIT = 150.0
+"""`--hold-limit`: seconds a call waits at most. A salvage of an ordinary volume takes seconds; beyond minutes a client
+does better to look at other replicas.
+"""
+
+HELD_CALLS = 1024
+"""In all: an eighth of the calls Rx lets in (rx.limits)."""
+
+HELD_CALLS_OF_HOST = 128
+"""Of one host: what some dozens of its processes can have under way."""
+
+HELD_BYTES = 64 << 20
+"""In all: a quarter of what Rx buffers at most (rx.limits)."""
+
+HELD_BYTES_OF_HOST = 16 << 20
+"""Of one host: 46 stores with their windows full."""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldLimits:
+    """The bounds of calls held for a volume (holding.py)."""
+
+    seconds: float = HOLD_LIMIT
+    calls: int = HELD_CALLS
+    calls_of_host: int = HELD_CALLS_OF_HOST
+    bytes: int = HELD_BYTES
+    bytes_of_host: int = HELD_BYTES_OF_HOST
 
 
 class VolumeCallbacks(Protocol):
@@ -21,6 +54,45 @@ class VolumeCallbacks(Protocol):
         client.
         """
         ...
+
+
+class Damages(Protocol):
+    """Who is told of damage (salvaging.py)."""
+
+    def take(self, volume: Volume, event: Event, reason: str) -> bool:
+        """A volume is damaged, and nobody uses it: `event` (DAMAGED, CONDEMNED) makes it SALVAGING, else it is ERROR.
+        Returns which.
+        """
+        ...
+
+    def expects(self, volume: Volume) -> bool:
+        """Whether damage of the volume would be repaired, so that it is worth waiting for."""
+        ...
+
+    def busy(self, volume: Volume) -> bool:
+        """Whether the volume's group is under salvage now: nobody else may have its files open."""
+        ...
+
+    def join(self, volume: Volume) -> None:
+        """A volume of such a group, SALVAGING since just now, comes back with the others."""
+        ...
+
+
+class NoSalvager:
+    """Damage is for an operator."""
+
+    def take(self, volume: Volume, event: Event, reason: str) -> bool:
+        volume.send(Event.FAILED)
+        return False
+
+    def expects(self, volume: Volume) -> bool:
+        return False
+
+    def busy(self, volume: Volume) -> bool:
+        return False
+
+    def join(self, volume: Volume) -> None:
+        raise AssertionError(f"{volume} has no salvage to wait for")
 
 
 class NoCallbacks:
@@ -42,6 +114,9 @@ class Surroundings:
     vnodes: VnodeCache = field(default_factory=VnodeCache)
     watch: Watcher = ignore
     clock: IReactorTime | None = None
+    vlru: Vlru[Volume] = field(default_factory=Vlru)
+    holds: HoldLimits = field(default_factory=HoldLimits)
+    salvages: Damages = field(default_factory=NoSalvager)
 
     def seconds(self) -> int:
         return int(self.now())

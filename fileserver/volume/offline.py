@@ -6,7 +6,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
 from fileserver.interfaces import StoreError
-from fileserver.volume.fsa import Event, VolumeState
+from fileserver.volume.fsa import GOING_AWAY, Event, VolumeState
 from fileserver.volume.volume import Volume
 
 log = Logger(namespace="fileserver.volume")
@@ -28,28 +28,71 @@ async def take_offline(volume: Volume, event: Event = Event.OFFLINE) -> None:
         await volume.settled()
 
 
+async def soft_detach(volume: Volume) -> None:
+    """From ATTACHED without users to PREATTACHED; whoever wants it meanwhile waits, and sees no state in between."""
+    assert volume.state is VolumeState.ATTACHED and not volume.users, volume
+    volume.send(Event.OFFLINE, Event.DRAINED)
+    if await _closed(volume):
+        volume.send(Event.OFFLINE_OK, Event.PREATTACH)
+
+
+async def withdraw(volume: Volume) -> bool:
+    """Close it, sound as it may be, for the salvage of its group. Whether it is now SALVAGING; else it is out of
+    service anyway.
+    """
+    while True:
+        state = await volume.settled()
+        away = state is VolumeState.UNATTACHED and volume.borrowed  # until it is given back
+        if away or state in GOING_AWAY or state is VolumeState.SALVAGE_REQ:
+            await volume.changed()
+        elif state is VolumeState.PREATTACHED:
+            volume.send(Event.DAMAGED)
+        elif state is VolumeState.ATTACHED:
+            volume.send(Event.DAMAGED)
+            await volume.drained()
+            volume.send(Event.DRAINED)
+            if await _closed(volume):
+                volume.send(Event.CONDEMNED)
+        else:
+            return state is VolumeState.SALVAGING
+
+
 def condemn(volume: Volume, reason: str) -> None:
-    """What is on disk contradicts itself: nobody new gets it; once its users have left it is closed and in ERROR."""
-    volume.condemned = True
-    if volume.state != VolumeState.ATTACHED:
+    """What is on disk contradicts itself: nobody new gets it; once its users have left it is closed and to be salvaged,
+    or in ERROR.
+    """
+    if volume.condemned or volume.state != VolumeState.ATTACHED:
+        volume.condemned = True
         return  # already on its way out
+    volume.condemned = True
     log.critical("{volume} taken out of service: {reason}", volume=volume, reason=reason)
     volume.send(Event.DAMAGED)
-    ensureDeferred(_close(volume)).addErrback(lambda failure: log.failure("closing {volume}", failure, volume=volume))
+    ensureDeferred(_close(volume, reason)).addErrback(
+        lambda failure: log.failure("closing {volume}", failure, volume=volume)
+    )
 
 
-async def _close(volume: Volume) -> None:
+async def _close(volume: Volume, reason: str = "damaged") -> None:
     await volume.drained()
     volume.send(Event.DRAINED)
+    if await _closed(volume, reason):
+        volume.send(Event.OFFLINE_OK)
+
+
+async def _closed(volume: Volume, reason: str = "damaged") -> bool:
+    """Put an OFFLINING volume away. False when damage was found, and its state says so."""
     try:
         await _put_away(volume)
-    except (OSError, StoreError) as problem:
+    except StoreError as problem:
+        volume.condemned, reason = True, str(problem)
+    except OSError as problem:
+        # Its header still says that it is in use: the next attach recovers what that may mean.
         log.error("{volume} was not closed cleanly: {problem}", volume=volume, problem=problem)
-        volume.condemned = True
-    if volume.condemned:
-        volume.send(Event.FAILED)
-    else:
-        volume.send(Event.OFFLINE_OK)
+    if not volume.condemned:
+        return True
+    volume.condemned = False
+    volume.surroundings.salvages.take(volume, Event.CONDEMNED, reason)
+    return False
 
 
 async def _put_away(volume: Volume) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from errno import EINVAL
 
-from twisted.internet.defer import DeferredSemaphore, TimeoutError, ensureDeferred, gatherResults  # noqa: A004
+from twisted.internet.defer import DeferredSemaphore, ensureDeferred, gatherResults
 from twisted.logger import Logger
 
 from afs.errors import VolumeError
-from fileserver.interfaces import Damaged, IPartition, StoreError, VolumeExists, VolumeHeader
+from fileserver.interfaces import Damaged, IPartition, ISalvager, StoreError, VolumeExists, VolumeHeader
+from fileserver.volume.aging import Room
 from fileserver.volume.attach import attach
-from fileserver.volume.checkout import Checkout, Mode, check_out
+from fileserver.volume.checkout import Checkout, Mode, UnderSalvage, check_out
 from fileserver.volume.fsa import Event, VolumeState
+from fileserver.volume.holding import SERVER, Holder, Holds
 from fileserver.volume.interfaces import Surroundings
+from fileserver.volume.known import Known
 from fileserver.volume.offline import condemn, take_offline
+from fileserver.volume.salvaging import Salvages
 from fileserver.volume.volume import Volume
 from rx.errors import Abort
 
@@ -29,46 +33,59 @@ queue there.
 GONE = (VolumeState.UNATTACHED, VolumeState.ERROR, VolumeState.DELETED, VolumeState.FREED)
 """States in which shutdown finds nothing left to do."""
 
-HOLD_SECONDS = 15
-"""How long a call waits for a volume that is busy with a clone or a dump: told VBUSY, a client would sleep that long.
-"""
 
-MAX_HELD = 256
-"""Calls held at a time, whichever volumes they wait for: a quarter of the calls a server runs (rx.quota)."""
+class Repaired(Abort):
+    """A call met damage; the volume was salvaged meanwhile. What the call did is undone: it may be made again."""
 
 
 class Registry:
     """See the module."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
+    def __init__(self, surroundings: Surroundings, salvager: ISalvager | None = None) -> None:
         self.surroundings = surroundings
+        self.room = Room(surroundings)
+        self.holds = Holds(surroundings)
+        self.salvages: Salvages | None = None
+        if salvager is not None:
+            self.salvages = surroundings.salvages = Salvages(
+                surroundings, salvager, self._members, self._appeared, self.forget
+            )
+        self.parting: Callable[[IPartition], Awaitable[None]] | None = None
+        """Awaited for a partition whose volumes are all offline, before it is closed."""
         self._partitions: dict[int, IPartition] = {}
-        self._volumes: dict[int, dict[int, Volume]] = {}  # partition number -> volume id -> volume
-        self._held = 0
+        self._volumes: dict[int, Known] = {}  # by partition number
         self._stopping = False
 
     async def add_partition(self, partition: IPartition) -> None:
         """Serve a partition: its volumes are known from a scan of names, none is opened."""
         assert partition.number not in self._partitions, partition.name
-        volumes = {
-            found.id: Volume(found.id, found.parent, partition, self.surroundings, VolumeState.PREATTACHED)
-            for found in await partition.volumes()
-        }
-        for volume_id in volumes:
-            if other := self.find(volume_id):
-                log.warn("volume {id} is on {here} too; {other} serves", id=volume_id, here=partition.name, other=other)
+        known = Known(partition, self.surroundings, await partition.volume_ids())
+        for others in self._volumes.values():
+            for volume_id in filter(others.__contains__, known):
+                log.warn(
+                    "volume {id} is on {here} too; that of {other} serves",
+                    id=volume_id,
+                    here=partition.name,
+                    other=others.partition.name,
+                )
         self._partitions[partition.number] = partition
-        self._volumes[partition.number] = volumes
+        self._volumes[partition.number] = known
+        if self.salvages is not None:
+            self.salvages.enter(partition)
 
     async def remove_partition(self, number: int) -> None:
         """Take its volumes offline, in parallel, and close it."""
-        volumes = self._volumes[number].values()
-        for volume in volumes:
-            if volume.state is VolumeState.PREATTACHED:
+        partition, known = self._partitions[number], self._volumes[number]
+        if self.salvages is not None:
+            await self.salvages.leave(partition)
+        for volume in known.used():
+            if volume.state in (VolumeState.PREATTACHED, VolumeState.SALVAGING):
                 volume.send(Event.SHUTDOWN)
-        await _in_parallel(_shut_down, (volume for volume in volumes if volume.state not in GONE))
-        del self._volumes[number]
-        await self._partitions.pop(number).close()
+        await _in_parallel(_shut_down, (volume for volume in known.used() if volume.state not in GONE))
+        if self.parting is not None:
+            await self.parting(partition)
+        del self._volumes[number], self._partitions[number]
+        await partition.close()
 
     async def shutdown(self) -> None:
         """Take everything offline and close every partition. From now on clients are told VRESTARTING."""
@@ -82,26 +99,38 @@ class Registry:
     def partition(self, number: int) -> IPartition | None:
         return self._partitions.get(number)
 
-    def volumes(self, partition: IPartition | None = None) -> list[Volume]:
-        """All volumes, or those of one partition."""
-        numbers = sorted(self._volumes) if partition is None else [partition.number]
-        return [volume for number in numbers for volume in self._volumes[number].values()]
+    def volumes(self, partition: IPartition | None = None) -> Iterator[Volume]:
+        """All volumes, or those of one partition. For whoever wants to know of each: those nobody used cost memory from
+        then on.
+        """
+        for number in sorted(self._volumes) if partition is None else [partition.number]:
+            known = self._volumes[number]
+            for volume_id in list(known):
+                if (volume := known.get(volume_id)) is not None:
+                    yield volume
+
+    def ids(self, partition: IPartition) -> list[int]:
+        """The ids of a partition's volumes, ascending."""
+        return sorted(self._volumes[partition.number])
 
     def find(self, volume_id: int, partition: int | None = None) -> Volume | None:
         """By id, on any partition or on the one of that number."""
         if partition is not None:
-            return self._volumes.get(partition, {}).get(volume_id)
-        for volumes in self._volumes.values():
-            if (volume := volumes.get(volume_id)) is not None:
+            known = self._volumes.get(partition)
+            return None if known is None else known.get(volume_id)
+        for known in self._volumes.values():
+            if (volume := known.get(volume_id)) is not None:
                 return volume
         return None
 
     @asynccontextmanager
-    async def use(self, volume_id: int, *, reader: str = "client") -> AsyncIterator[Volume]:
-        """The volume, attached, for as long as the context lasts. `reader` names who wants it, for the log.
+    async def use(self, volume_id: int, holder: Holder = SERVER, *, reader: str = "client") -> AsyncIterator[Volume]:
+        """The volume, attached, for as long as the context lasts. `reader` names who wants it, for the log; `holder`
+        is whose call waits where the volume is busy or under salvage.
 
         Raises Abort VNOVOL, VOFFLINE, VBUSY, VMOVED, VSALVAGE (dafs.md section 2), VRESTARTING; EINVAL for id 0. A
-        StoreError Damaged in the context takes the volume out of service and becomes Abort VSALVAGE.
+        StoreError Damaged in the context takes the volume out of service; when it is back that is Repaired, and Abort
+        VSALVAGE if there is no hope.
         """
         if self._stopping:
             raise Abort(VolumeError.VRESTARTING)
@@ -109,15 +138,21 @@ class Registry:
         if volume is None:
             raise Abort(VolumeError.VNOVOL if volume_id else EINVAL)
         if volume.state is not VolumeState.ATTACHED:
-            await self._attach(volume)
+            await self._attach(volume, holder)
         volume.enter()
+        damaged: Damaged | None = None
         try:
             yield volume
         except Damaged as damage:
+            damaged = damage
             condemn(volume, f"{reader}: {damage}")
-            raise Abort(VolumeError.VSALVAGE) from damage
         finally:
             volume.leave()
+        if damaged is not None:
+            if not self.surroundings.salvages.expects(volume):
+                raise Abort(VolumeError.VSALVAGE) from damaged
+            await self._attach(volume, holder)
+            raise Repaired(VolumeError.VBUSY, "the volume was repaired meanwhile") from damaged
 
     def glance(self, volume_id: int) -> Volume | None:
         """Fast path beside `use`: the volume if it is attached, for work that does not await. None: ask `use`."""
@@ -126,39 +161,49 @@ class Registry:
             return None
         return volume
 
-    async def _attach(self, volume: Volume) -> None:
+    async def _attach(self, volume: Volume, holder: Holder) -> None:
+        """Until it is ATTACHED. Raises Abort, see `use`."""
         deadline = None
         while (state := await volume.settled()) is not VolumeState.ATTACHED:
             if self._stopping:
                 raise Abort(VolumeError.VRESTARTING)
             if state is VolumeState.PREATTACHED and not volume.special_status:
-                await attach(volume)
+                async with self.room.one_more():
+                    if volume.state is VolumeState.PREATTACHED:
+                        await attach(volume)
                 continue
-            if not volume.borrowed or volume.special_status != VolumeError.VBUSY:
-                raise volume.refusal()
-            deadline = deadline or self.surroundings.now() + HOLD_SECONDS
-            await self._hold(volume, deadline)
+            if deadline is None:
+                deadline = self.holds.deadline()
+            await self._hold(volume, deadline, holder)
 
-    async def _hold(self, volume: Volume, deadline: float) -> None:
-        """Wait until something happens to a busy volume. Raises Abort VBUSY when that takes too long."""
-        clock = self.surroundings.clock
-        seconds = deadline - self.surroundings.now()
-        if clock is None or seconds <= 0 or self._held >= MAX_HELD:
-            raise volume.refusal()
-        self._held += 1
-        try:
-            await volume.changed().addTimeout(seconds, clock)
-        except TimeoutError:
-            raise volume.refusal() from None
-        finally:
-            self._held -= 1
+    async def _hold(self, volume: Volume, deadline: float, holder: Holder) -> None:
+        """Wait until something happens to a volume that is busy or under salvage. Raises Abort where it is not, and
+        VBUSY when that takes too long.
+        """
+        refusal = volume.refusal()
+        if volume.state in (VolumeState.SALVAGING, VolumeState.SALVAGE_REQ):
+            if self.salvages is None:
+                raise refusal
+            self.salvages.demanded(volume)
+        elif not volume.borrowed or volume.special_status != VolumeError.VBUSY:
+            raise refusal
+        await self.holds.wait(volume.changed, deadline, holder, refusal)
 
     async def check_out(self, volume_id: int, partition: int, mode: Mode) -> Checkout:
-        """Lend a volume to the volume server. Raises Abort VNOVOL, VSALVAGE, VOFFLINE."""
+        """Lend a volume to the volume server, after its salvage if it is under one. Raises Abort VNOVOL, VSALVAGE,
+        VOFFLINE.
+        """
         volume = self.find(volume_id, partition)
         if volume is None:
             raise Abort(VolumeError.VNOVOL)
-        return await check_out(volume, mode)
+        deadline = self.holds.deadline()
+        while True:
+            try:
+                return await check_out(volume, mode)
+            except UnderSalvage:
+                if volume.state in (VolumeState.SALVAGING, VolumeState.SALVAGE_REQ, VolumeState.SALVSYNC_REQ):
+                    refusal = Abort(VolumeError.VSALVAGE)
+                    await self.holds.wait(volume.changed, deadline, SERVER, refusal)
 
     async def create(self, partition: IPartition, header: VolumeHeader) -> Checkout:
         """A new empty volume, in the hands of its creator. Raises VolumeExists, OSError."""
@@ -166,9 +211,9 @@ class Registry:
         if other is not None and (other.partition is partition or header.id == header.parent):
             raise VolumeExists(f"volume {header.id} exists on {other.partition.name}")
         files = await partition.create_volume(header)
-        volume = Volume(header.id, header.parent, partition, self.surroundings)
+        volume = self._volumes[partition.number].add(header.id, VolumeState.UNATTACHED)
+        volume.parent = header.parent
         volume.borrowed = True
-        self._volumes[partition.number][header.id] = volume
         return Checkout(volume, Mode.SECRETLY, header, files, online=False)
 
     def forget(self, volume: Volume) -> None:
@@ -189,7 +234,7 @@ class Registry:
         """Write the headers that changed since they were last written: dates and counts, so that little is lost in a
         crash.
         """
-        for volume in self.volumes():
+        for volume in self.surroundings.vlru:
             if volume.dirty and volume.state == VolumeState.ATTACHED and volume.writable:
                 volume.enter()
                 try:
@@ -198,6 +243,15 @@ class Registry:
                     log.error("header of {volume} not written: {problem}", volume=volume, problem=problem)
                 finally:
                     volume.leave()
+
+    def _members(self, partition: IPartition, group: int) -> list[Volume]:
+        return [volume for volume in self._volumes[partition.number].used() if volume.parent == group]
+
+    def _appeared(self, partition: IPartition, volume_id: int) -> None:
+        """A salvage put a volume together that nobody knew."""
+        known = self._volumes[partition.number]
+        if volume_id not in known:
+            known.add(volume_id, VolumeState.PREATTACHED)
 
 
 async def _shut_down(volume: Volume) -> None:

@@ -39,7 +39,9 @@ ONE_DAY = 86400
 
 
 class Volume(Automaton):
-    """See the module. `id`, `parent` and `partition` are always there, `header` and `files` while it is attached."""
+    """See the module. `id` and `partition` are always there, `parent` once it was opened, `header` and `files` while it
+    is attached.
+    """
 
     __slots__ = (
         "_drained",
@@ -53,6 +55,7 @@ class Volume(Automaton):
         "condemned",
         "dirty",
         "id",
+        "last_get",
         "marked",
         "parent",
         "partition",
@@ -64,17 +67,17 @@ class Volume(Automaton):
     def __init__(
         self,
         volume_id: int,
-        parent: int,
         partition: IPartition,
         surroundings: Surroundings,
         state: VolumeState = VolumeState.UNATTACHED,
     ) -> None:
         super().__init__(state, surroundings.watch)
         self.id = volume_id
-        self.parent = parent
+        self.parent = 0  # its group, as soon as its files were opened
         self.partition = partition
         self.surroundings = surroundings
         self.users = 0
+        self.last_get = 0  # when it was last used, Unix seconds
         self.special_status = (
             0  # what clients are told while it is offline: VBUSY, VMOVED, or 0 for what the state says
         )
@@ -127,6 +130,7 @@ class Volume(Automaton):
         """One more user. Only in state ATTACHED."""
         assert self.state == VolumeState.ATTACHED, self
         self.users += 1
+        self.last_get = self.surroundings.seconds()
 
     def leave(self) -> None:
         self.users -= 1
@@ -222,7 +226,7 @@ class Volume(Automaton):
 
     def touch(self, *, wrote: bool = False) -> None:
         """Somebody used it: dates and the day's count, in memory until the next header write."""
-        now = self.surroundings.seconds()
+        now = self.last_get = self.surroundings.seconds()
         header = self.header
         if now - header.day_use_date > ONE_DAY:
             _roll_over(header, now)
@@ -241,6 +245,8 @@ class Volume(Automaton):
         self._next_unique = max(header.uniquifier, UNIQUIFIER_START)
         self._stored_unique = self._next_unique
         self.dirty = False
+        self.last_get = self.surroundings.seconds()
+        self.surroundings.vlru.add(self, self.last_get)
 
     async def write_header(self) -> None:
         """Write the header as it is in memory, the uniquifier ahead while the volume is in use."""
@@ -257,8 +263,9 @@ class Volume(Automaton):
         files = self._files
         if self._vnodes is not None:
             self._vnodes.drop()
-        self._files = self._header = self._vnodes = None
+        self._files = self._header = self._vnodes = self._writing = None
         self.dirty = False
+        self.surroundings.vlru.remove(self)
         return files
 
     def header_lock(self) -> DeferredLock:

@@ -123,6 +123,22 @@ class PartitionContract:
         await self.refuses(NoSuchVolume, self.partition.destroy_volume(99))
         await self.reopen()
         self.assertEqual(list(await self.partition.volumes()), expected)
+        self.assertEqual(sorted(await self.partition.volume_ids()), [RW, BK])
+        self.assertEqual(await self.partition.ids(BK), VolumeIds(BK, RW))
+        await self.refuses(NoSuchVolume, self.partition.ids(99))
+
+    async def test_notes(self: Any) -> None:
+        """A note is kept over closing and opening, replaced by the next of its name, and read once."""
+        await self.fresh()
+        self.assertIsNone(await self.partition.take_note("state"))
+        await self.partition.save_note("state", b"older and longer")
+        await self.partition.save_note("state", b"newer")
+        await self.partition.save_note("another", b"")
+        await self.reopen()
+        self.assertEqual(await self.partition.take_note("state"), b"newer")
+        self.assertIsNone(await self.partition.take_note("state"))
+        self.assertEqual(await self.partition.take_note("another"), b"")
+        self.assertEqual(list(await self.partition.volumes()), [VolumeIds(RW, RW)])
 
     async def test_header_round_trip(self: Any) -> None:
         """Every field of a header comes back, the longest name and the magic flags included."""

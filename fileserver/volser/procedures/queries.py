@@ -8,6 +8,7 @@ from errno import ENODEV
 from afs.errors import VolserError
 from afs.rpc.volser import (
     AFSVol,
+    ITOffline,
     diskPartition,
     diskPartition64,
     pIDs,
@@ -19,7 +20,7 @@ from fileserver.interfaces import IPartition
 from fileserver.volser.listing import BASE, EXTENDED, Info, Listing, entry
 from fileserver.volser.transactions import Transactions
 from fileserver.volume.registry import Registry
-from fileserver.volume.volume import Volume
+from fileserver.volume.salvaging import Salvage
 from rx.errors import Abort
 
 OLD_PARTITION_COUNT = 26
@@ -75,15 +76,23 @@ class Queries(AFSVol):
         return await self._list_one(partid, volid, EXTENDED)
 
     async def Monitor(self) -> tuple[transDebugInfo, ...]:
-        return tuple(transaction.describe() for transaction in reversed(list(self._transactions)))
+        """Transactions, the youngest first, then salvages."""
+        salvages = self._registry.salvages or ()
+        return (
+            *(transaction.describe() for transaction in reversed(list(self._transactions))),
+            *(_under_salvage(salvage) for salvage in salvages),
+        )
 
     async def _list(self, partid: int, full: int, listing: Listing[Info]) -> tuple[Info, ...]:
-        volumes = sorted(self._registry.volumes(self._partition(partid)), key=_id_of)
+        ids = self._registry.ids(self._partition(partid))
         if not full:
-            return tuple(listing.bare(volume.id, 0, b"") for volume in volumes)
+            return tuple(listing.bare(volume_id, 0, b"") for volume_id in ids)
         entries = []
-        for volume in volumes:
+        for volume_id in ids:
             await self._registry.surroundings.breathe()
+            volume = self._registry.find(volume_id, partid)
+            if volume is None:
+                continue  # destroyed meanwhile
             found = await entry(volume, self._transactions, listing, self._now(), single=False)
             if found is not None:
                 entries.append(found)
@@ -105,5 +114,13 @@ class Queries(AFSVol):
         return partition
 
 
-def _id_of(volume: Volume) -> int:
-    return volume.id
+def _under_salvage(salvage: Salvage) -> transDebugInfo:
+    """What `vos status` shows of a group being repaired, or waiting for that: a transaction without a number."""
+    return transDebugInfo(
+        time=salvage.began,
+        creationTime=salvage.began,
+        volid=salvage.group,
+        partition=salvage.partition.number,
+        iflags=ITOffline,
+        lastProcName=b"Salvage" if salvage.running else b"SalvageWanted",
+    )

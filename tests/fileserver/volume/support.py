@@ -6,14 +6,17 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from afs.types import AFSFid
+from fileserver.interfaces import ISalvager
 from fileserver.store.memory import Disk, MemoryPartition
 from fileserver.volser.cloning import create_root, new_header
 from fileserver.volume.fsa import VolumeState
 from fileserver.volume.interfaces import Surroundings
 from fileserver.volume.registry import Registry
+from fileserver.volume.vlru import Vlru, VlruSettings
 from fileserver.volume.vn import SYMLINK, VnodeCache
 from fileserver.volume.volume import Volume
 from rx.errors import Abort
@@ -28,12 +31,22 @@ T = TypeVar("T")
 class Server:
     """A registry over one memory disk, which survives `crash`."""
 
-    def __init__(self, disk: Disk | None = None, cache: VnodeCache | None = None) -> None:
+    def __init__(
+        self,
+        disk: Disk | None = None,
+        cache: VnodeCache | None = None,
+        *,
+        settings: VlruSettings | None = None,
+        salvager: ISalvager | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.now = float(ANOTHER_DAY)
         self.disk = disk or Disk()
         self.broken: list[int] = []
         self._cache = VnodeCache() if cache is None else cache
-        self.registry = Registry(Surroundings(lambda: self.now, self, self._cache))
+        vlru: Vlru[Volume] = Vlru(settings, self.now)
+        surroundings = Surroundings(lambda: self.now, self, self._cache, clock=clock, vlru=vlru)
+        self.registry = Registry(surroundings, salvager)
         self.partition = MemoryPartition(disk=self.disk)
 
     def break_volume(self, volume_id: int) -> None:
@@ -84,7 +97,7 @@ class Base(SynchronousTestCase):
 
 async def make_file(volume: Volume, name: bytes, content: bytes = b"", kind: int = SYMLINK) -> AFSFid:
     """A file, directory or symlink in the root."""
-    async with volume.exclusive(ROOT) as (root,):
+    async with volume.exclusive(AFSFid(volume.id, 1, 1)) as (root,):
         directory = await root.directory()
         vn = await volume.create(kind, 0o644, 1, 1, 0, root, content=content)
         directory.insert(name, vn.number, vn.disk.uniquifier)

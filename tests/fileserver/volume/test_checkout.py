@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from afs.errors import VolumeError
 from fileserver.volume.checkout import Checkout, Mode
 from fileserver.volume.fsa import VolumeState
-from fileserver.volume.registry import HOLD_SECONDS, MAX_HELD
+from fileserver.volume.interfaces import HELD_CALLS, HOLD_LIMIT
 from rx.errors import Abort
 from tests.fileserver.volume.support import VOLUME, Base, Server, use
 
@@ -97,16 +97,16 @@ class Holding(Base):
         self.assertEqual(self.successResultOf(call), VolumeState.ATTACHED)
 
     def test_not_for_ever(self) -> None:
-        """A call that waited for HOLD_SECONDS is told VBUSY."""
+        """A call that waited for HOLD_LIMIT is told VBUSY."""
         server, clock, _ = self.busy()
         call = ensureDeferred(use(server))
-        clock.advance(HOLD_SECONDS)
+        clock.advance(HOLD_LIMIT)
         self.assertEqual(self.failureResultOf(call, Abort).value.code, VolumeError.VBUSY)
 
     def test_not_too_many(self) -> None:
         """Only so many calls are held; the next is told VBUSY at once."""
         server, _, checkout = self.busy()
-        calls = [ensureDeferred(use(server)) for _ in range(MAX_HELD)]
+        calls = [ensureDeferred(use(server)) for _ in range(HELD_CALLS)]
         self.assertEqual(self.refused(use(server)), VolumeError.VBUSY)
         self.run_now(checkout.give_back())
         for call in calls:

@@ -1,0 +1,74 @@
+"""Room for attached volumes: idle ones are detached softly, now and then and when there are too many.
+
+A volume detached softly is PREATTACHED again before anybody can look at it: a call that comes meanwhile waits the few
+milliseconds and attaches it anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from twisted.internet.defer import ensureDeferred, gatherResults
+
+from fileserver.volume.fsa import VolumeState
+from fileserver.volume.interfaces import Surroundings
+from fileserver.volume.offline import soft_detach
+from fileserver.volume.volume import Volume
+
+SPARE = 16
+"""When there is no room, this part of it is made free at once, so that looking for the longest idle stays rare."""
+
+TURN_SECONDS = 10
+"""How often the VLRU is asked what is due, at most: its shortest interval is one of these."""
+
+
+class Room:
+    """How many volumes are attached, and whose turn it is to go."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+        self._vlru = surroundings.vlru
+        self._vlru.begin(surroundings.now())
+        self._coming = 0
+        self.detached = 0
+
+    @property
+    def period(self) -> float:
+        """Seconds between calls of `age`."""
+        return float(min(self._vlru.settings.interval, TURN_SECONDS))
+
+    @asynccontextmanager
+    async def one_more(self) -> AsyncIterator[None]:
+        """Around attaching a volume: others make room for it. Where all are in use there is one too many for a while:
+        no client is refused for that.
+        """
+        self._coming += 1
+        try:
+            room = self._vlru.settings.room
+            excess = len(self._vlru) + self._coming - self._leaving - room
+            if excess > 0:
+                await self._detach(self._vlru.oldest(excess + room // SPARE, _free))
+            yield
+        finally:
+            self._coming -= 1
+
+    async def age(self) -> None:
+        """Make the passes that are due."""
+        await self._detach(self._vlru.turn(self._surroundings.now(), _free))
+
+    @property
+    def _leaving(self) -> int:
+        return self._vlru.lengths()[4]
+
+    async def _detach(self, volumes: Iterable[Volume]) -> None:
+        await gatherResults([ensureDeferred(self._soft_detach(volume)) for volume in volumes])
+
+    async def _soft_detach(self, volume: Volume) -> None:
+        self._vlru.hold(volume)
+        await soft_detach(volume)
+        self.detached += 1
+
+
+def _free(volume: Volume) -> bool:
+    return not volume.users and not volume.borrowed and volume.state is VolumeState.ATTACHED

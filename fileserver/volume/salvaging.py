@@ -1,0 +1,249 @@
+"""Damaged volumes go to the salvager: which group next, how many at a time, how often before an operator must look.
+
+A group (a read-write volume and its clones) is salvaged as one, its files closed. Groups somebody waits for come
+first, and partitions take turns. Calls that wait are held by the registry.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from fileserver.interfaces import IPartition, ISalvager, SalvageFailed, SalvageReport, StoreError
+from fileserver.volume.fsa import Event, VolumeState
+from fileserver.volume.interfaces import Surroundings
+from fileserver.volume.offline import withdraw
+from fileserver.volume.volume import Volume
+
+log = Logger(namespace="fileserver.salvage")
+
+SALVAGE_BUDGET = 16
+"""Salvages of one volume before it is left to an operator (OpenAFS's SALVAGE_COUNT_MAX); a restart begins anew."""
+
+SALVAGE_PARALLEL = 4
+"""`--salvage-parallel`: groups under salvage at a time (salvageserver's default)."""
+
+FIRST_RETRY_SECONDS = 1.0
+LONGEST_RETRY_SECONDS = 60.0
+"""Before a salvage that failed is tried again: soon at first, then doubling."""
+
+
+@dataclass(slots=True, eq=False)
+class Salvage:
+    """One group's salvage, wanted or under way. `volumes` are SALVAGING until it is over."""
+
+    partition: IPartition
+    group: int
+    began: int
+    volumes: dict[int, Volume] = field(default_factory=dict)
+    damaged: set[int] = field(default_factory=set)
+    priority: int = 0
+    attempts: int = 0
+    waiting: bool = True
+    running: bool = False
+    tasks: list[Deferred[None]] = field(default_factory=list)
+    messages: int = 0
+
+
+class Salvages:
+    """See the module. `members` finds the volumes of a group that are known; `appeared` and `lost` are told of volumes
+    that a salvage found or gave up.
+    """
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        salvager: ISalvager,
+        members: Callable[[IPartition, int], Iterable[Volume]],
+        appeared: Callable[[IPartition, int], None],
+        lost: Callable[[Volume], None],
+        parallel: int = SALVAGE_PARALLEL,
+    ) -> None:
+        self._surroundings = surroundings
+        self._salvager = salvager
+        self._members = members
+        self._appeared = appeared
+        self._lost = lost
+        self._parallel = parallel
+        self._groups: dict[tuple[int, int], Salvage] = {}
+        self._counts: Counter[int] = Counter()
+        self._closed: set[int] = set()
+        self.done = 0
+        self.failed = 0
+
+    def __iter__(self) -> Iterator[Salvage]:
+        """Those wanted and under way."""
+        return iter(list(self._groups.values()))
+
+    def take(self, volume: Volume, event: Event, reason: str) -> bool:
+        """See `Damages`."""
+        if not self.expects(volume):
+            log.critical("{volume} is out of service for good: {reason}", volume=volume, reason=reason)
+            volume.send(Event.FAILED)
+            return False
+        log.warn("{volume} is to be salvaged: {reason}", volume=volume, reason=reason)
+        volume.send(event)
+        self._start(self._enqueue(volume))
+        return True
+
+    def expects(self, volume: Volume) -> bool:
+        """See `Damages`."""
+        return self._counts[volume.id] < SALVAGE_BUDGET and volume.partition.number not in self._closed
+
+    def busy(self, volume: Volume) -> bool:
+        """See `Damages`."""
+        salvage = self._groups.get((volume.partition.number, volume.parent))
+        return salvage is not None and salvage.running
+
+    def join(self, volume: Volume) -> None:
+        """See `Damages`."""
+        self._groups[volume.partition.number, volume.parent].volumes[volume.id] = volume
+
+    def demanded(self, volume: Volume) -> None:
+        """Somebody waits for the volume."""
+        for salvage in self._groups.values():
+            if volume.id in salvage.volumes and salvage.partition is volume.partition:
+                salvage.priority += 1
+
+    async def leave(self, partition: IPartition) -> None:
+        """The partition is about to be closed: its salvages end where they are, its volumes stay SALVAGING."""
+        self._closed.add(partition.number)
+        for salvage in self:
+            if salvage.partition is partition:
+                del self._groups[partition.number, salvage.group]
+                for task in salvage.tasks:
+                    task.cancel()
+                    await _ended(task)
+
+    def enter(self, partition: IPartition) -> None:
+        """The partition is open."""
+        self._closed.discard(partition.number)
+
+    async def _enqueue(self, volume: Volume) -> None:
+        partition = volume.partition
+        if not volume.parent:
+            try:
+                volume.parent = (await partition.ids(volume.id)).parent
+            except (StoreError, OSError) as problem:
+                log.warn("the group of {volume} is taken to be its own: {problem}", volume=volume, problem=problem)
+                volume.parent = volume.id
+        if partition.number in self._closed:
+            return
+        key = partition.number, volume.parent
+        salvage = self._groups.get(key)
+        if salvage is None:
+            salvage = self._groups[key] = Salvage(partition, volume.parent, self._surroundings.seconds())
+        salvage.volumes[volume.id] = volume
+        salvage.damaged.add(volume.id)
+        self._start_more()
+
+    def _start_more(self) -> None:
+        """The group somebody waits for most, on the partition with the fewest salvages under way."""
+        while True:
+            running = Counter(salvage.partition.number for salvage in self._groups.values() if salvage.running)
+            waiting = [salvage for salvage in self._groups.values() if salvage.waiting]
+            if not waiting or running.total() >= self._parallel:
+                return
+            chosen = min(waiting, key=lambda one: (running[one.partition.number], -one.priority))
+            chosen.waiting, chosen.running = False, True
+            self._start(self._salvage(chosen), chosen)
+
+    async def _salvage(self, salvage: Salvage) -> None:
+        """Until it is repaired, lost, or out of budget."""
+        try:
+            for member in self._members(salvage.partition, salvage.group):
+                if await withdraw(member):
+                    salvage.volumes[member.id] = member
+            for volume in list(salvage.volumes.values()):
+                volume.send(Event.SCHEDULE, Event.SCHEDULED)
+            salvage.attempts += 1
+            self._counts.update(salvage.damaged)
+            report = await self._salvager.salvage(salvage.partition, salvage.group, partial(self._tell, salvage))
+        except SalvageFailed as failure:
+            self.failed += 1
+            self._retry(salvage, failure)
+        else:
+            self.done += 1
+            self._finish(salvage, report)
+        self._start_more()
+
+    def _retry(self, salvage: Salvage, failure: SalvageFailed) -> None:
+        """Those that are not damaged go back; the others are tried again, or left to an operator."""
+        group = salvage.group
+        salvage.running = False
+        log.error("salvage of group {group} failed: {problem}", group=group, problem=failure)
+        for volume_id in salvage.volumes.keys() - salvage.damaged:
+            self._give_back(salvage.volumes.pop(volume_id))
+        for volume_id, volume in list(salvage.volumes.items()):
+            if volume.state is not VolumeState.SALVAGING:
+                del salvage.volumes[volume_id]  # destroyed meanwhile
+            elif not self.expects(volume):
+                log.critical("{volume} could not be repaired: it is left to an operator", volume=volume)
+                volume.send(Event.FAILED)
+                del salvage.volumes[volume_id]
+        if not salvage.volumes:
+            del self._groups[salvage.partition.number, group]
+            return
+        salvage.damaged &= salvage.volumes.keys()
+        delay = min(FIRST_RETRY_SECONDS * 2 ** (salvage.attempts - 1), LONGEST_RETRY_SECONDS)
+        self._start(self._again(salvage, delay), salvage)
+
+    async def _again(self, salvage: Salvage, delay: float) -> None:
+        if self._surroundings.clock is not None:
+            await deferLater(self._surroundings.clock, delay)
+        salvage.waiting = True
+        self._start_more()
+
+    def _finish(self, salvage: Salvage, report: SalvageReport) -> None:
+        partition = salvage.partition
+        del self._groups[partition.number, salvage.group]
+        log.warn(
+            "group {group} on {partition} is salvaged: {sound} are sound, {lost} lost",
+            group=salvage.group,
+            partition=partition.name,
+            sound=list(report.volumes),
+            lost=list(report.lost),
+        )
+        for volume_id, volume in salvage.volumes.items():
+            if volume.state is VolumeState.SALVAGING and volume_id in report.lost:
+                volume.send(Event.DESTROY)
+                self._lost(volume)
+            else:
+                self._give_back(volume)
+                self._surroundings.callbacks.break_volume(volume_id)
+        for volume_id in report.volumes:
+            if volume_id not in salvage.volumes:
+                self._appeared(partition, volume_id)
+
+    def _give_back(self, volume: Volume) -> None:
+        if volume.state is VolumeState.SALVAGING:  # else destroyed meanwhile
+            volume.send(Event.PREATTACH)
+
+    def _tell(self, salvage: Salvage, message: str) -> None:
+        salvage.messages += 1
+        log.warn("salvage of group {group}: {message}", group=salvage.group, message=message)
+
+    def _start(self, work: Coroutine[Any, Any, None], salvage: Salvage | None = None) -> None:
+        task = ensureDeferred(work).addErrback(_failed)
+        if salvage is not None:
+            salvage.tasks = [one for one in [*salvage.tasks, task] if not one.called]
+
+
+def _failed(failure: Failure) -> None:
+    """A salvage that was cancelled, or a defect: its volumes stay as they are."""
+    if not failure.check(CancelledError):
+        log.failure("a salvage failed", failure)
+
+
+async def _ended(task: Deferred[None]) -> None:
+    waiter: Deferred[None] = Deferred()
+    task.addBoth(lambda _: waiter.callback(None))
+    await waiter
