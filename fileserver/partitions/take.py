@@ -45,13 +45,16 @@ class Wanted:
 
 
 class Taking:
-    """One attempt, blocking: for a thread. `cancel` from another thread ends it."""
+    """One attempt, blocking: for a thread. `cancel` from another thread ends it. `replaced` tells afterwards whether a
+    silent owner's label had to be replaced.
+    """
 
     def __init__(self, partition: str, wanted: Wanted, clock: Callable[[], float] = boottime) -> None:
         self._partition = partition
         self._wanted = wanted
         self._clock = clock
         self._cancelled = Event()
+        self.replaced = False
 
     def cancel(self) -> None:
         """Make `run` raise Refused soon."""
@@ -113,6 +116,7 @@ class Taking:
         """Its owner is silent: put our label in the place of the one it holds."""
         label = self._ours(self._look())
         held = HeldLabel.replace(self._partition, label)
+        self.replaced = True
         Claim.remove(self._partition)
         return held, label
 

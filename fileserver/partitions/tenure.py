@@ -115,6 +115,8 @@ class Tenure:
         self._clock = clock
         self._confirmed = float("-inf")
         self._lost = ""
+        self.unwanted = ""
+        """Why this server is to let go of the partition, once another has claimed or taken it."""
         self._asked: float | None = None
         self._failing = False
         self._waiting: list[Deferred[bool]] = []
@@ -209,7 +211,7 @@ class Tenure:
         if claim is not None and claim.epoch > self.label.epoch and self._asked is None:
             self._asked = began
             reason = f"{self._partition}: server {claim.owner} has claimed the partition with epoch {claim.epoch}"
-            self._reactor.callFromThread(self._ended, reason)
+            self._end(reason)
         if self._waiting:
             self._reactor.callFromThread(self._tell)
 
@@ -221,8 +223,12 @@ class Tenure:
         self._lost = reason
         self._confirmed = float("-inf")
         if self._asked is None:
-            self._reactor.callFromThread(self._ended, reason)
+            self._end(reason)
         self._reactor.callFromThread(self._tell)
+
+    def _end(self, reason: str) -> None:
+        self.unwanted = reason
+        self._reactor.callFromThread(self._ended, reason)
 
     def _tell(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from errno import EPERM
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -66,16 +66,24 @@ OURS_ALONE = Tenancy()
 
 
 def open_namei(path: str, number: int, reactor: Any, tenancy: Tenancy = OURS_ALONE) -> NameiPartition:
-    """Open a partition as root. Raises WrongBackend, Damaged, OSError (EBUSY: another process has it)."""
+    """Open or begin a partition as root. Raises WrongBackend, Damaged, OSError (EBUSY: another process has it)."""
+    label = Label.read(path) or begin_namei(path)
     if os.geteuid():
-        raise PermissionError(
-            EPERM, "only root can give files the owners that namei needs; namei-user does without", path
-        )
-    label = Label.read(path)
-    if label is None:
-        label = Label(uuid4(), "namei")
-        label.write(path)
+        raise _not_root(path)
     return NameiPartition(path, number, label, reactor, tenancy=tenancy)
+
+
+def begin_namei(path: str, uuid: UUID | None = None) -> Label:
+    """Give an empty directory, or a partition of a stock server, its label. Raises OSError."""
+    if os.geteuid():
+        raise _not_root(path)
+    label = Label(uuid or uuid4(), "namei")
+    label.write(path)
+    return label
+
+
+def _not_root(path: str) -> PermissionError:
+    return PermissionError(EPERM, "only root can give files the owners that namei needs; namei-user does without", path)
 
 
 @implementer(IPartition)

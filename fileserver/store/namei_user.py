@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from fileserver.interfaces import WrongBackend
 from fileserver.partitions.label import Label, write_atomically
@@ -29,14 +29,20 @@ def open_namei_user(
     """
     label = Label.read(path)
     if label is None:
-        refuse_stock(path)
-        keeper = metadata or (AttributeMetadata.name if has_user_attributes(path) else SidecarMetadata.name)
-        label = Label(uuid4(), BACKEND, keeper)
-        forbid_stock(path)
-        label.write(path)
+        label = begin_namei_user(path, metadata=metadata)
     elif label.backend == BACKEND:
         forbid_stock(path)
     return NameiPartition(path, number, label, reactor, BACKEND, tenancy)
+
+
+def begin_namei_user(path: str, uuid: UUID | None = None, metadata: str | None = None) -> Label:
+    """Give an empty directory its label; `metadata` as for `open_namei_user`. Raises WrongBackend, OSError."""
+    refuse_stock(path)
+    keeper = metadata or (AttributeMetadata.name if has_user_attributes(path) else SidecarMetadata.name)
+    label = Label(uuid or uuid4(), BACKEND, keeper)
+    forbid_stock(path)
+    label.write(path)
+    return label
 
 
 def refuse_stock(path: str) -> None:

@@ -1,0 +1,188 @@
+"""The partitions of this server: those it knows, those it has mounted, and what is being done to them.
+
+One operation at a time on a partition, any number on different ones. An operation goes on when whoever asked for it
+goes away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from afs.rpc.partitions import PSTATE, PVERDICT, PartitionReport, PartitionRequest
+from afs.rpc.volpartitions import VOP, VOPS
+from fileserver.interfaces import StoreError
+from fileserver.partitions.means import Means, Mounted, Order
+from fileserver.partitions.mount import mount
+from fileserver.partitions.operations import Operation, Operations
+from fileserver.partitions.table import Known
+from fileserver.partitions.unmount import abandon, release, take_down
+from fileserver.partitions.vldb import VldbError
+from rx.errors import RxError
+
+log = Logger(namespace="fileserver.partitions")
+
+REPORT_SECONDS = 60.0
+"""Between two reports of what is mounted here, its size and room, to the VLDB."""
+
+Flow = Coroutine[Any, Any, VOPS]
+
+
+class Busy(StoreError):
+    """Another operation is under way on the partition."""
+
+
+class Partitions:
+    """See the module. `now` is Unix time."""
+
+    def __init__(self, means: Means, now: Callable[[], float]) -> None:
+        self.means = means
+        self.operations = Operations(now)
+        self.mounted: dict[UUID, Mounted] = {}
+        self._flows: dict[UUID, Deferred[None]] = {}
+
+    async def start(self) -> None:
+        """Mount what is wanted and ours. Of what cannot be mounted the log has the reason, and so has its operation."""
+        for known in self.means.table:
+            if known.wanted:
+                self._mount(known, Order(PartitionRequest(uuid4()), automatic=True))
+        await gatherResults(list(self._flows.values()))
+        await self.report()
+
+    async def stop(self) -> None:
+        """The server ends: volumes are closed and locks given up; labels and VLDB go on naming this server."""
+        for flow in list(self._flows.values()):
+            flow.cancel()
+        await gatherResults(list(self._flows.values()))
+        await self.means.registry.shutdown()
+        tenures = [each.tenure for each in self.mounted.values() if each.tenure is not None]
+        self.mounted.clear()
+        await gatherResults([tenure.stop() for tenure in tenures])
+
+    def mount(self, known: Known, order: Order) -> Operation:
+        """Begin to mount a partition of the table; from now on it is wanted. Raises Busy, OSError."""
+        again = self._repeated(known, order)
+        if again is not None:
+            return again
+        self.means.table.put(replace(known, wanted=True))
+        if known.uuid in self.mounted:
+            return self._ended(VOP.MOUNT, known, order)
+        return self._mount(known, order)
+
+    def unmount(self, known: Known, order: Order) -> Operation:
+        """Begin to unmount a partition of the table, or to finish that; it is not wanted any more. Raises Busy,
+        OSError.
+        """
+        again = self._repeated(known, order)
+        if again is not None:
+            return again
+        self.means.table.put(replace(known, wanted=False))
+        operation = self.operations.begin(order.request.id, VOP.UNMOUNT, known.uuid)
+        self._run(operation, self._unmount(known, operation, order))
+        return operation
+
+    async def report(self) -> None:
+        """Tell the VLDB what is mounted here, and hear what it makes of that."""
+        try:
+            if not await self.means.vldb.has_partitions():
+                return
+            verdicts, besides = await self.means.vldb.register([_report(each) for each in self.mounted.values()])
+        except VldbError as problem:
+            log.warn("what is mounted here was not reported: {problem}", problem=problem)
+            return
+        for verdict in verdicts:
+            if verdict.verdict != PVERDICT.YOURS:
+                log.warn(
+                    "the VLDB does not say that partition {uuid} is ours: {verdict}", uuid=verdict.uuid, verdict=verdict
+                )
+        for missing in besides:
+            if missing.owner.uuid == self.means.own:
+                log.warn("partition {uuid} is ours in the VLDB, and not mounted", uuid=missing.uuid)
+
+    def _mount(self, known: Known, order: Order) -> Operation:
+        operation = self.operations.begin(order.request.id, VOP.MOUNT, known.uuid)
+        self._run(operation, self._mounting(known, operation, order))
+        return operation
+
+    async def _mounting(self, known: Known, operation: Operation, order: Order) -> VOPS:
+        def ended(reason: str) -> None:
+            self._wanted_elsewhere(known, reason)
+
+        self.mounted[known.uuid] = await mount(self.means, known, operation, order, ended)
+        return VOPS.DONE
+
+    async def _unmount(self, known: Known, operation: Operation, order: Order) -> VOPS:
+        mounted = self.mounted.get(known.uuid)
+        if mounted is not None:
+            try:
+                await take_down(self.means, mounted, operation, order)
+            finally:
+                if self.means.registry.partition(known.number) is None:
+                    del self.mounted[known.uuid]
+        was_ours = await release(self.means, known, order)
+        return VOPS.DONE if mounted is not None or was_ours else VOPS.ALREADY
+
+    def _wanted_elsewhere(self, known: Known, reason: str) -> None:
+        """Another server has claimed the partition, or has it already."""
+        mounted = self.mounted.get(known.uuid)
+        if mounted is None or mounted.tenure is None or self.operations.running(known.uuid):
+            return
+        log.warn("{reason}", reason=reason)
+        operation = self.operations.begin(uuid4(), VOP.UNMOUNT, known.uuid)
+        flow = (
+            abandon(self.means, mounted) if mounted.tenure.lost else take_down(self.means, mounted, operation, Order())
+        )
+        del self.mounted[known.uuid]
+        self._run(operation, _done(flow))
+
+    def _repeated(self, known: Known, order: Order) -> Operation | None:
+        """The operation of the same request, if there is one. Raises Busy while another is under way."""
+        running = self.operations.running(known.uuid)
+        if running is not None and running.id != order.request.id:
+            raise Busy(f"{running} is under way")
+        return running or self.operations.get(order.request.id)
+
+    def _ended(self, kind: VOP, known: Known, order: Order) -> Operation:
+        operation = self.operations.begin(order.request.id, kind, known.uuid)
+        operation.end(VOPS.ALREADY)
+        return operation
+
+    def _run(self, operation: Operation, flow: Flow) -> None:
+        def failed(failure: Failure) -> None:
+            if not failure.check(StoreError, OSError, RxError, CancelledError):
+                log.failure("{op} a defect", failure, op=operation)
+            operation.end(VOPS.FAILED, failure.getErrorMessage() or repr(failure.value))
+
+        def over(_: None) -> None:
+            del self._flows[operation.partition]
+            mounted = self.mounted.get(operation.partition)
+            if mounted is not None and mounted.tenure is not None and mounted.tenure.unwanted:
+                self._wanted_elsewhere(mounted.known, mounted.tenure.unwanted)
+
+        running: Deferred[None] = Deferred()
+        self._flows[operation.partition] = running
+        ensureDeferred(flow).addCallbacks(operation.end, failed).addCallback(over).chainDeferred(running)
+
+
+async def _done(flow: Coroutine[Any, Any, None]) -> VOPS:
+    await flow
+    return VOPS.DONE
+
+
+def _report(mounted: Mounted) -> PartitionReport:
+    space = mounted.partition.space()
+    return PartitionReport(
+        mounted.known.uuid,
+        mounted.known.number,
+        mounted.epoch,
+        PSTATE.MOUNTED,
+        mounted.known.backend.encode(),
+        space.total,
+        space.free,
+    )

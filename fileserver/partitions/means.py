@@ -1,0 +1,90 @@
+"""What the flows that mount and unmount partitions work with, and what a mounted partition is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID, uuid4
+
+from twisted.internet.threads import deferToThreadPool
+
+from afs.rpc.partitions import PREASON, PartitionRequest
+from fileserver.interfaces import IPartition
+from fileserver.partitions.table import Known, Table
+from fileserver.partitions.tenure import Tenure
+from fileserver.partitions.vldb import Vldb
+from fileserver.store.memory import Disk, MemoryPartition
+from fileserver.store.namei import Tenancy, open_namei
+from fileserver.store.namei_user import open_namei_user
+from fileserver.volume.registry import Registry
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MEMORY = "memory"
+
+TAKE_SECONDS = 60.0
+"""How long a mount waits for an owner to let go: longer than it may take to close its volumes."""
+
+Opener = Callable[[Known, Tenancy], IPartition]
+"""Opens a partition of one back-end type. Called in a thread. Raises StoreError, OSError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How something is to be done. `deadline` in seconds."""
+
+    request: PartitionRequest = field(default_factory=lambda: PartitionRequest(uuid4(), PREASON.OPERATOR))
+    force: bool = False
+    automatic: bool = False
+    """Nobody asked: only what the VLDB and the label name as ours is mounted."""
+    deadline: float | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Mounted:
+    """A partition that this server serves. One in memory has no tenure."""
+
+    known: Known
+    partition: IPartition
+    epoch: int
+    tenure: Tenure | None = None
+
+
+@dataclass(slots=True)
+class Means:
+    """See the module."""
+
+    reactor: Any
+    own: UUID
+    table: Table
+    vldb: Vldb
+    registry: Registry
+    openers: Mapping[str, Opener]
+
+    async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What waits for a disk or a program."""
+        result: T = await deferToThreadPool(self.reactor, self.reactor.getThreadPool(), function, *args, **kwargs)
+        return result
+
+
+def openers(reactor: Any) -> dict[str, Opener]:
+    """The back-end types. Partitions in memory last as long as the process."""
+    disks: dict[UUID, Disk] = {}
+
+    def open_memory(known: Known, tenancy: Tenancy) -> IPartition:
+        partition: IPartition = MemoryPartition(
+            known.number, known.name, disks.setdefault(known.uuid, Disk(uuid=known.uuid))
+        )
+        return partition
+
+    def open_as_root(known: Known, tenancy: Tenancy) -> IPartition:
+        partition: IPartition = open_namei(known.path, known.number, reactor, tenancy)
+        return partition
+
+    def open_as_user(known: Known, tenancy: Tenancy) -> IPartition:
+        partition: IPartition = open_namei_user(known.path, known.number, reactor, tenancy=tenancy)
+        return partition
+
+    return {MEMORY: open_memory, "namei": open_as_root, "namei-user": open_as_user}

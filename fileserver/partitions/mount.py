@@ -1,0 +1,201 @@
+"""Mount a partition: own it in the VLDB, then on its label, then know its volumes. What fails is put back.
+
+The VLDB comes first, because only it decides between two servers; the hook after it, because storage that must never
+be in use twice is touched by nobody who has not won; the label last, because its owner may have to close volumes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from uuid import uuid4
+
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+
+from afs.rpc.partitions import PCLAIM, PREASON, PartitionClaim, PartitionObject, PartitionRequest
+from afs.rpc.volpartitions import VSTEP
+from fileserver.interfaces import Damaged, StoreError
+from fileserver.partitions.hooks import HookFailed, Verb, run_hook
+from fileserver.partitions.label import HeldLabel, Label
+from fileserver.partitions.means import MEMORY, TAKE_SECONDS, Means, Mounted, Order
+from fileserver.partitions.operations import Operation
+from fileserver.partitions.table import Known
+from fileserver.partitions.take import Refused, Superseded, Taking, Wanted
+from fileserver.partitions.tenure import Tenure
+from fileserver.partitions.vldb import VldbError
+from fileserver.store.namei import Tenancy
+
+log = Logger(namespace="fileserver.partitions")
+
+CLAIMS = 3
+"""Attempts to win an epoch beyond the label's: one is lost to a restored database, one to a server that came first."""
+
+
+async def mount(
+    means: Means, known: Known, operation: Operation, order: Order, ended: Callable[[str], None]
+) -> Mounted:
+    """Serve the partition. `ended(reason)` is called when another server wants or has it.
+
+    Raises StoreError, OSError: then nothing is mounted, and the VLDB has it ours only where that was forced or so
+    before.
+    """
+    if means.registry.partition(known.number) is not None:
+        raise Refused(f"{known.name} is in use here")
+    async with AsyncExitStack() as undo:
+        epoch = await _own(means, known, order, undo)
+        operation.step(VSTEP.CLAIMED)
+        if known.hook:
+            await _run_hooks(means, known, operation, order, undo)
+        if known.backend == MEMORY:
+            mounted = Mounted(known, await means.in_thread(means.openers[MEMORY], known, Tenancy()), epoch)
+        else:
+            mounted = await _open(means, known, epoch, order, ended, undo)
+            operation.step(VSTEP.LABELLED)
+        undo.push_async_callback(mounted.partition.close)
+        await means.registry.add_partition(mounted.partition)
+        undo.pop_all()
+    operation.step(VSTEP.ATTACHED)
+    return mounted
+
+
+async def _own(means: Means, known: Known, order: Order, undo: AsyncExitStack) -> int:
+    """Have the partition in the VLDB; returns the epoch. Raises NotGranted, VldbError, Refused."""
+    label = None if known.hook else await means.in_thread(read_label, known)
+    if not await means.vldb.has_partitions():
+        if label is not None and order.automatic and label.owner not in (None, means.own):
+            raise Refused(f"its label names server {label.owner}")
+        return _epoch_of(label, means)
+    found = await means.vldb.get(known.uuid)
+    if found is None:
+        found = await means.vldb.define(known, order.request, known.name)
+    if found.owner.uuid == means.own and (label is None or label.epoch <= found.epoch):
+        if order.automatic and label is not None and label.owner not in (None, means.own):
+            raise Refused(f"the VLDB names this server, the label server {label.owner}: mount it by command")
+        return found.epoch
+    if order.automatic and not _may_resume(found, label, means):
+        raise Refused(f"the VLDB names server {found.owner.uuid} at epoch {found.epoch}")
+    return await _claim(means, known, found, label, order, undo)
+
+
+def _may_resume(found: PartitionObject, label: Label | None, means: Means) -> bool:
+    """Whether a partition that the VLDB does not have as ours may be claimed by nobody's order: one never owned, or
+    one that a restored database has forgotten to be ours.
+    """
+    never_owned = not found.owner.uuid.int and not found.epoch and (label is None or label.owner in (None, means.own))
+    return never_owned or (label is not None and label.owner == means.own and label.epoch > found.epoch)
+
+
+def _epoch_of(label: Label | None, means: Means) -> int:
+    """Without a VLDB that counts: one more than the label's, unless that is ours."""
+    if label is None:
+        return 1
+    return label.epoch if label.owner == means.own and label.epoch else label.epoch + 1
+
+
+async def _claim(
+    means: Means, known: Known, found: PartitionObject, label: Label | None, order: Order, undo: AsyncExitStack
+) -> int:
+    flags = PCLAIM.FORCE if order.force else PCLAIM(0)
+    if label is not None and label.owner == means.own:
+        flags |= PCLAIM.LABELLED
+    claim = PartitionClaim(
+        known.uuid,
+        request=order.request,
+        expected_epoch=found.epoch,
+        label_epoch=label.epoch if label else 0,
+        flags=flags,
+    )
+    won = await means.vldb.claim(claim)
+    if not order.force:
+        undo.push_async_callback(_give_back, means, known, won.epoch)
+    return won.epoch
+
+
+async def _give_back(means: Means, known: Known, epoch: int) -> None:
+    request = PartitionRequest(uuid4(), PREASON.RECOVER, b"the mount failed")
+    try:
+        await means.vldb.release(known.uuid, epoch, request)
+    except VldbError as problem:
+        log.error("{name}: the VLDB still has it as ours: {problem}", name=known.name, problem=problem)
+
+
+async def _run_hooks(means: Means, known: Known, operation: Operation, order: Order, undo: AsyncExitStack) -> None:
+    if order.force:
+        await means.in_thread(run_hook, known.hook, Verb.FENCE, known.uuid, known.path)
+        operation.step(VSTEP.FENCED)
+    await means.in_thread(run_hook, known.hook, Verb.MOUNT, known.uuid, known.path)
+    operation.step(VSTEP.HOOKED)
+    undo.push_async_callback(_unmount_again, means, known)
+
+
+async def _unmount_again(means: Means, known: Known) -> None:
+    try:
+        await means.in_thread(run_hook, known.hook, Verb.UNMOUNT, known.uuid, known.path)
+    except HookFailed as problem:
+        log.error("{name}: {problem}", name=known.name, problem=problem)
+
+
+async def _open(
+    means: Means, known: Known, epoch: int, order: Order, ended: Callable[[str], None], undo: AsyncExitStack
+) -> Mounted:
+    """Take the label, and open the partition on the terms it sets."""
+    held, label, replaced = await _take(means, known, epoch, order, undo)
+    tenure = Tenure(known.path, held, label, means.reactor, ended)
+    try:
+        await means.in_thread(tenure.start)
+    except (StoreError, OSError):
+        held.close()
+        raise
+    undo.push_async_callback(_let_go, tenure, known)
+    partition = await means.in_thread(means.openers[label.backend], known, Tenancy(tenure.check, replaced))
+    return Mounted(known, partition, label.epoch, tenure)
+
+
+async def _let_go(tenure: Tenure, known: Known) -> None:
+    try:
+        await tenure.release()
+    except (StoreError, OSError) as problem:
+        log.error("{name}: the label still names us: {problem}", name=known.name, problem=problem)
+
+
+async def _take(
+    means: Means, known: Known, epoch: int, order: Order, undo: AsyncExitStack
+) -> tuple[HeldLabel, Label, bool]:
+    """The label, ours from now on; True with it where that of a silent owner was replaced."""
+    for attempt in range(CLAIMS):
+        taking = Taking(known.path, Wanted(known.uuid, means.own, epoch, order.request.id))
+        try:
+            held, label = await means.in_thread(taking.run, TAKE_SECONDS if order.deadline is None else order.deadline)
+        except Superseded as newer:
+            if attempt + 1 == CLAIMS or not await means.vldb.has_partitions():
+                raise
+            found = await means.vldb.get(known.uuid)
+            if found is None or found.owner.uuid != means.own:
+                raise
+            epoch = await _claim(means, known, found, newer.label, order, undo)
+        except CancelledError:
+            taking.cancel()
+            raise
+        else:
+            return held, label, taking.replaced
+    raise AssertionError("every attempt returns or raises")
+
+
+def read_label(known: Known) -> Label | None:
+    """The label at its path, None for a partition in memory. Raises Refused where there is none, or another's;
+    Damaged, OSError.
+    """
+    if known.backend == MEMORY:
+        return None
+    if not os.path.isdir(known.path):
+        raise Refused(f"{known.path} is not a directory")
+    label = Label.read(known.path)
+    if label is None:
+        raise Refused(f"{known.path} has no label: the file system is not mounted, or was never defined")
+    if label.uuid != known.uuid:
+        raise Refused(f"{known.path} is partition {label.uuid}, not {known.uuid}")
+    if label.converting_to:
+        raise Damaged(f"{known.path} is being converted to {label.converting_to}")
+    return label

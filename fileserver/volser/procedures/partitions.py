@@ -1,0 +1,175 @@
+"""AFSVol about partition objects: opcodes from 74101 (docs/protocol/partitions.md)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from errno import EBUSY, EINVAL, EIO, ENOENT, ENOTSUP
+from uuid import UUID
+
+from twisted.internet.defer import TimeoutError  # noqa: A004
+from twisted.internet.interfaces import IReactorTime
+
+from afs.rpc.partitions import (
+    PARTITION_MAXTEXT,
+    PARTITION_PAGE,
+    PARTITION_REVISION,
+    PHEARTBEAT_UNKNOWN,
+    PSTATE,
+    PartitionRequest,
+)
+from afs.rpc.volpartitions import (
+    PMOUNT,
+    VPART,
+    VPCAP,
+    AFSVolPartitions,
+    VolOperation,
+    VolOperations,
+    VolPartition,
+    VolPartitionOrder,
+    VolPartitionState,
+    VolPartitionStates,
+)
+from afs.types import NIL_UUID
+from fileserver.interfaces import Damaged, StoreError
+from fileserver.partitions.define import define, undefine
+from fileserver.partitions.keeper import Busy, Partitions
+from fileserver.partitions.label import Label
+from fileserver.partitions.means import MEMORY, Order
+from fileserver.partitions.operations import Operation
+from fileserver.partitions.table import Known
+from fileserver.partitions.take import Refused
+from fileserver.volume.fsa import VolumeState
+from rx.errors import Abort
+
+LONGEST_WAIT = 60.0
+"""Seconds a GetOperation may wait for news: below the time after which clients of the volume server give it up."""
+
+
+class PartitionProcedures(AFSVolPartitions):
+    """What one call may do with the partitions. Codes are errno's: ENOENT for a partition that is not in the table."""
+
+    _partitions: Partitions
+    _clock: IReactorTime
+
+    async def PartitionCapabilities(self) -> tuple[int, int, UUID]:
+        return PARTITION_REVISION, VPCAP.MOUNT, self._partitions.means.own
+
+    async def DefinePartition(self, partition: VolPartition, request: PartitionRequest) -> VolPartitionState:
+        wanted = Known(
+            partition.uuid,
+            partition.path.decode(),
+            partition.number,
+            partition.backend.decode(),
+            partition.hook.decode(),
+            partition.priority,
+        )
+        try:
+            known = await define(self._partitions.means, wanted, request, bool(partition.flags & VPART.CREATE))
+        except (StoreError, OSError) as refusal:
+            return VolPartitionState(partition, PSTATE.FAILED, _text(str(refusal)))
+        return await self._state(known)
+
+    async def RemovePartition(self, partition: UUID, request: PartitionRequest) -> None:
+        known = self._known(partition)
+        try:
+            await undefine(self._partitions.means, known, request)
+        except Refused as refusal:
+            raise Abort(EBUSY, str(refusal)) from refusal
+        except StoreError as refusal:
+            raise Abort(EIO, str(refusal)) from refusal
+
+    async def MountPartition(self, order: VolPartitionOrder) -> VolOperation:
+        if order.flags & PMOUNT.TAKEOVER:
+            raise Abort(ENOTSUP, "no takeover of addresses yet")
+        return self._begin(self._partitions.mount, order)
+
+    async def UnmountPartition(self, order: VolPartitionOrder) -> VolOperation:
+        return self._begin(self._partitions.unmount, order)
+
+    async def ListKnownPartitions(self, after: UUID, limit: int) -> tuple[VolPartitionStates, UUID]:
+        table = sorted(self._partitions.means.table, key=lambda known: known.uuid)
+        rows = [known for known in table if known.uuid > after]
+        page = rows[: min(limit, PARTITION_PAGE) if limit > 0 else PARTITION_PAGE]
+        states = tuple([await self._state(known) for known in page])
+        return states, page[-1].uuid if len(page) < len(rows) else NIL_UUID
+
+    async def GetPartition(self, partition: UUID) -> VolPartitionState:
+        return await self._state(self._known(partition))
+
+    async def GetOperation(self, operation_id: UUID, version: int, wait: int) -> VolOperation:
+        operation = self._partitions.operations.get(operation_id)
+        if operation is None:
+            raise Abort(ENOENT, f"no operation {operation_id}")
+        if operation.version <= version and wait:
+            with suppress(TimeoutError):  # nothing new is an answer too
+                await operation.changed().addTimeout(min(wait / 1000, LONGEST_WAIT), self._clock)
+        return operation.to_wire()
+
+    async def ListOperations(self, partition: UUID) -> VolOperations:
+        found = self._partitions.operations.of(None if partition == NIL_UUID else partition)
+        return tuple([operation.to_wire() for operation, _ in zip(found, range(PARTITION_PAGE), strict=False)])
+
+    def _begin(self, begin: Callable[[Known, Order], Operation], order: VolPartitionOrder) -> VolOperation:
+        if order.request.id == NIL_UUID:
+            raise Abort(EINVAL, "a request needs an id")
+        known = self._known(order.partition)
+        deadline = order.deadline / 1000 if order.deadline else None
+        try:
+            return begin(known, Order(order.request, bool(order.flags & PMOUNT.FORCE), deadline=deadline)).to_wire()
+        except Busy as busy:
+            raise Abort(EBUSY, str(busy)) from busy
+
+    def _known(self, partition: UUID) -> Known:
+        known = self._partitions.means.table.get(partition)
+        if known is None:
+            raise Abort(ENOENT, f"partition {partition} is not defined here")
+        return known
+
+    async def _state(self, known: Known) -> VolPartitionState:
+        """What the table, the label and the registry say of it."""
+        state = VolPartitionState(_row(known), PSTATE.RELEASED)
+        last = self._partitions.operations.last(known.uuid)
+        if last is not None:
+            state.operation = last.id
+            state.reason = _text(last.text)
+        mounted = self._partitions.mounted.get(known.uuid)
+        if mounted is not None:
+            volumes = list(self._partitions.means.registry.volumes(mounted.partition))
+            space = mounted.partition.space()
+            state.state, state.epoch = PSTATE.MOUNTED, mounted.epoch
+            state.size, state.free, state.volumes = space.total, space.free, len(volumes)
+            state.attached = sum(volume.state is VolumeState.ATTACHED for volume in volumes)
+            state.salvaging = sum(volume.state is VolumeState.SALVAGING for volume in volumes)
+        if known.backend != MEMORY:
+            await self._read_label(known, state)
+        return state
+
+    async def _read_label(self, known: Known, state: VolPartitionState) -> None:
+        try:
+            label = await self._partitions.means.in_thread(Label.read, known.path)
+        except (Damaged, OSError) as problem:
+            state.reason = _text(str(problem))
+            return
+        if label is not None:
+            state.label_owner, state.label_epoch = label.owner or NIL_UUID, label.epoch
+            age = (time.time() - label.beaten) * 1000 if label.beaten else PHEARTBEAT_UNKNOWN
+            state.heartbeat_age = max(0, min(int(age), PHEARTBEAT_UNKNOWN))
+
+
+def _row(known: Known) -> VolPartition:
+    return VolPartition(
+        uuid=known.uuid,
+        path=known.path.encode(),
+        number=known.number,
+        backend=known.backend.encode(),
+        hook=known.hook.encode(),
+        name=known.name.encode(),
+        priority=known.priority,
+        flags=VPART.WANTED if known.wanted else VPART(0),
+    )
+
+
+def _text(text: str) -> bytes:
+    return text.encode()[:PARTITION_MAXTEXT]
