@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.interop.namespaces import SUBNET, Daemon, Network, Node, NodeFailed, Result, wait_for
 from tests.interop.ours import START_SECONDS, start_plugin
 from tests.interop.stock import add_node, address_of, start_database, start_fileserver, stop_fileserver
 
 SERVERS = ("fs1", "fs2")
-PARTITIONS = ("a", "b")
+PARTITIONS = {"fs1": ("a", "b"), "fs2": ("a", "b", "c")}
+SPARE = ("fs2", "c")
+"""A place for a partition that comes from elsewhere: not attached while it has a file of this name."""
+NEVER_ATTACH = "NeverAttach"
 SYSID = "/var/lib/openafs/local/sysid"
 UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{2}-[0-9a-f]{2}-[0-9a-f]{12}\b")
 """As vos prints one."""
@@ -21,9 +25,11 @@ class VldbCell:
     """The vlserver on fs1; `vos` there, with the cell's key."""
 
     def __init__(self, network: Network, start_vlserver: Callable[[Node], Daemon]) -> None:
-        key = os.urandom(32)
-        self.nodes = {name: add_node(network, name, key=key, partitions=PARTITIONS) for name in SERVERS}
+        self.network = network
+        self.key = os.urandom(32)
+        self.nodes = {name: add_node(network, name, key=self.key, partitions=PARTITIONS[name]) for name in SERVERS}
         self.node = self.nodes["fs1"]
+        (self.partition(*SPARE) / NEVER_ATTACH).touch()
         self.vlserver = start_vlserver(self.node)
         start_database(self.node, ["ptserver"])
         self.fileservers: dict[str, dict[str, Daemon]] = {}
@@ -50,6 +56,18 @@ class VldbCell:
         """Shut it down and start it."""
         self.stop(name)
         self.start(name)
+
+    def partition(self, name: str, letter: str) -> Path:
+        """The host's way to a partition."""
+        return self.nodes[name].home / f"vicep{letter}"
+
+    def move_disk(self, source: tuple[str, str], target: tuple[str, str]) -> None:
+        """What is on a partition is on another one of another server, as if its disk had been carried there."""
+        old, new = self.partition(*source), self.partition(*target)
+        (new / NEVER_ATTACH).unlink()
+        for path in old.iterdir():
+            path.replace(new / path.name)
+        (old / NEVER_ATTACH).touch()
 
     def add_address(self, name: str, number: str) -> None:
         """One more of the machine's addresses, which the fileserver sees when it starts."""
