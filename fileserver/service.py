@@ -6,7 +6,7 @@ volumes are known and a vlserver has taken our addresses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -24,11 +24,16 @@ from afs.acl import BuiltinNames
 from afs.authentication import ANONYMOUS_ONLY, Authentication
 from afs.errors import VolumeError
 from afs.rpc.fs import RXAFS
-from afs.rpc.vl import VL
-from afs.rpc.volser import AFSVol
+from afs.rpc.partitions import VLPartitions
+from afs.rpc.volpartitions import AFSVolPartitions
 from afs.users import Authority
 from fileserver.breaks import MAINTENANCE_SECONDS
-from fileserver.interfaces import IPartition, ISalvager
+from fileserver.interfaces import ISalvager
+from fileserver.partitions.define import Seed, seeded
+from fileserver.partitions.keeper import REPORT_SECONDS, Partitions
+from fileserver.partitions.means import Means, Opener, openers
+from fileserver.partitions.table import Table
+from fileserver.partitions.vldb import Vldb
 from fileserver.procedures import procedures
 from fileserver.registration import CALL_SECONDS, Registration, own_uuid, write_sysid
 from fileserver.rxchannel import RxChannel
@@ -66,12 +71,15 @@ ABORT_THRESHOLD = 10
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a fileserver is told. Ports may be 0 for any; `advertised` are the addresses registered, by default those
-    bound; `tap` is on every port, and so are `limits`; `abort_threshold` is for those of RXAFS. Without
-    `authentication` every caller is anonymous, and so are we. `refuse_old_store_acl` as in `FileServer`.
+    bound; `tap` is on every port, and so are `limits`; `abort_threshold` is for those of RXAFS.
+
+    Without `authentication` every caller is anonymous, and so are we. `partitions` count on the first start only, then
+    the table in `state` decides; `openers` are the back-end types, by default all there are. `refuse_old_store_acl` as
+    in `FileServer`.
     """
 
     state: Path
-    partitions: Sequence[Callable[[], IPartition]]
+    partitions: Sequence[Seed]
     vlservers: Sequence[tuple[str, int]]
     addresses: Sequence[IPv4Address]
     port: int = 7000
@@ -85,6 +93,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     abort_threshold: int = ABORT_THRESHOLD
     refuse_old_store_acl: bool = False
+    openers: Mapping[str, Opener] | None = None
 
 
 class FileserverService(Service):
@@ -118,11 +127,11 @@ class FileserverService(Service):
             RxPort(reactor, str(address), settings.volser_port, limits=settings.limits, tap=settings.tap)
             for address in settings.addresses
         ]
+        self.partitions: Partitions | None = None
         self._authority = authority
         self._reactor = reactor
         self._now = now
         self._bound: list[RxPort] = []
-        self._partitions: list[IPartition] = []
         self._loops: list[LoopingCall] = []
         self._on_failure = on_failure
         self._rpc_statistics = RpcStatistics()
@@ -140,7 +149,10 @@ class FileserverService(Service):
         if self.settings.authentication is not None:
             self.settings.authentication.announce()
         self._bind()
-        self._partitions = [open_partition() for open_partition in self.settings.partitions]
+        self._table = Table.read(self.settings.state)
+        if self._table.is_new:
+            for row in [seeded(seed) for seed in self.settings.partitions]:
+                self._table.put(row)
         self.ready = ensureDeferred(self._begin())
         if self._on_failure is not None:
             self.ready.addErrback(self._failed, self._on_failure)
@@ -157,24 +169,27 @@ class FileserverService(Service):
                 self._bound.append(port)
 
     async def _begin(self) -> None:
-        for partition in self._partitions:
-            await self.registry.add_partition(partition)
-            log.info("{name}: {count} volumes", name=partition.name, count=len(self.registry.ids(partition)))
         addresses = self.settings.advertised or self.settings.addresses
         sysid = self.settings.state / SYSID_NAME
         uuid = own_uuid(sysid, addresses)
         vlservers = [(f"{host}:{port}", self._vlserver((host, port))) for host, port in self.settings.vlservers]
         await Registration(vlservers, uuid, addresses, self._reactor).register()
         write_sysid(sysid, uuid, addresses)
+        chosen = self.settings.openers or openers(self._reactor)
+        means = Means(self._reactor, uuid, self._table, Vldb(vlservers, uuid), self.registry, chosen)
+        self.partitions = Partitions(means, self._now)
+        await self.partitions.start()
+        self._repeat(self.partitions.report, REPORT_SECONDS)
         fileserver = FileServer(self.registry, RxChannel(self.ports, uuid), self._authority, BuiltinNames(), self._now)
         fileserver.refuse_old_store_acl = self.settings.refuse_old_store_acl
         self._serve(fileserver)
 
-    def _vlserver(self, address: tuple[str, int]) -> VL:
-        return VL.client(self.ports[0].connect(address, VL.service_id, self._own_security()), timeout=CALL_SECONDS)
+    def _vlserver(self, address: tuple[str, int]) -> VLPartitions:
+        connection = self.ports[0].connect(address, VLPartitions.service_id, self._own_security())
+        return VLPartitions.client(connection, timeout=CALL_SECONDS)
 
     def _volser(self, address: tuple[str, int]) -> Connection:
-        return self.volser_ports[0].connect(address, AFSVol.service_id, self._own_security())
+        return self.volser_ports[0].connect(address, AFSVolPartitions.service_id, self._own_security())
 
     def _own_security(self) -> ISecurity | None:
         """As whom we call the cell's other servers."""
@@ -195,9 +210,10 @@ class FileserverService(Service):
         volser = VolumeServer(
             self.registry, self.transactions, self._is_administrator, self.registry.surroundings.seconds, self._volser
         )
+        volser.partitions = self.partitions
         for port in self.volser_ports:
             server, indices = Server(port), self._indices(port)
-            server.add(AFSVol, volser.procedures, security_indices=indices)
+            server.add(AFSVolPartitions, volser.procedures, security_indices=indices)
             self._serve_statistics(server, self._volser_rpc_statistics, indices)
             log.info("serving AFSVol on {address[0]}:{address[1]}", address=port.address)
         self._repeat(fileserver.maintain, MAINTENANCE_SECONDS)
@@ -235,7 +251,8 @@ class FileserverService(Service):
                 loop.stop()
         alarm = self._reactor.callLater(DRAIN_SECONDS, self._cut_off)
         await self.transactions.close()
-        await self.registry.shutdown()
+        if self.partitions is not None:
+            await self.partitions.stop()
         if alarm.active():
             alarm.cancel()
         log.info("every volume is closed")

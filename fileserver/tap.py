@@ -24,12 +24,11 @@ from afs.memory import collect_rarely
 from afs.names import parse_partition, partition_name
 from afs.taps import TappedOptions, open_taps
 from afs.users import Authority, LocalRealms, UserList
-from fileserver.interfaces import IPartition, StoreError
+from fileserver.interfaces import StoreError
+from fileserver.partitions.define import Seed
 from fileserver.partitions.label import Label
 from fileserver.service import ABORT_THRESHOLD, FileserverService, Settings
-from fileserver.store.memory import MemoryPartition
-from fileserver.store.namei import open_namei
-from fileserver.store.namei_user import ALWAYS_ATTACH, BACKEND, NEVER_ATTACH, open_namei_user
+from fileserver.store.namei_user import ALWAYS_ATTACH, BACKEND, NEVER_ATTACH
 from rx.clock import run_steadily
 
 VLSERVER_PORT = 7003
@@ -118,11 +117,9 @@ def makeService(options: Options) -> IService:
         tap = open_taps(options, any_reactor)
     except (OSError, ConfigurationError, ValueError) as problem:
         raise SystemExit(f"afs-fileserver: {problem}") from problem
-    if not partitions:
-        raise SystemExit("afs-fileserver: no partition: give --partition, or mount a file system on /vicepa")
     settings = Settings(
         state=options["state"],
-        partitions=[_opener(path, number, options["backend"], any_reactor) for path, number in partitions],
+        partitions=[Seed(os.path.abspath(path), number, options["backend"] or "") for path, number in partitions],
         vlservers=vlservers,
         addresses=addresses,
         port=options["port"],
@@ -178,21 +175,6 @@ class _Fileserver(FileserverService):
             super().startService()
         except (CannotListenError, OSError, StoreError) as problem:
             end_with(f"afs-fileserver: {problem}")
-
-
-def _opener(path: str, number: int, backend: str | None, reactor: Any) -> Callable[[], IPartition]:
-    def open_partition() -> IPartition:
-        chosen = backend
-        if chosen is None:
-            label = Label.read(path)
-            chosen = label.backend if label is not None else "namei" if os.geteuid() == 0 else BACKEND
-        if chosen == "memory":
-            memory: IPartition = MemoryPartition(number, partition_name(number))
-            return memory
-        namei: IPartition = (open_namei if chosen == "namei" else open_namei_user)(path, number, reactor)
-        return namei
-
-    return open_partition
 
 
 def _stop(reactor: Any, failure: Failure) -> None:

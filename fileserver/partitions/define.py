@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
 from twisted.logger import Logger
@@ -105,7 +105,18 @@ def _check_plain(path: str) -> None:
             raise Refused(f"{path} is neither empty nor an AFS partition: it has {name}")
 
 
-def seeded(path: str, number: int, backend: str, known: UUID | None = None) -> Known:
-    """The row of a partition named on the command line. Raises StoreError, OSError."""
-    wanted = Known(known or NIL, os.path.abspath(path) if path else "", number, backend, wanted=True)
-    return _identified(wanted, create=bool(path) and Label.read(path) is None)
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """A partition named on the command line: what a server's table begins with. Without `backend` as its label says,
+    else namei for root. A `uuid` is for one in memory.
+    """
+
+    path: str
+    number: int
+    backend: str = ""
+    uuid: UUID = NIL
+
+
+def seeded(seed: Seed) -> Known:
+    """Its row, wanted; a label is made where there is none. Raises Refused, WrongBackend, Damaged, OSError."""
+    return _identified(Known(seed.uuid, seed.path, seed.number, seed.backend, wanted=True), create=True)

@@ -57,6 +57,8 @@ async def mount(
         await means.registry.add_partition(mounted.partition)
         undo.pop_all()
     operation.step(VSTEP.ATTACHED)
+    count = len(means.registry.ids(mounted.partition))
+    log.info("{name}: {count} volumes", name=known.name, count=count)
     return mounted
 
 

@@ -97,6 +97,7 @@ class Table:
     def _store(self, known: dict[UUID, Known]) -> None:
         rows = [asdict(row) for row in known.values()]
         text = json.dumps({"version": TABLE_VERSION, "partitions": rows}, indent=1, default=str)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(str(self._path), text.encode() + b"\n")
         self._known = known
         self.is_new = False

@@ -24,9 +24,12 @@ from afs.rpc.volser import AFSVol, volintInfo
 from afs.types import AFSFid
 from afs.users import Authority, UserList
 from fileserver.interfaces import IPartition
+from fileserver.partitions.define import Seed
+from fileserver.partitions.means import Opener, openers
+from fileserver.partitions.table import Known
 from fileserver.service import FileserverService, Settings
 from fileserver.store.memory import Disk, MemoryPartition
-from fileserver.store.namei_user import open_namei_user
+from fileserver.store.namei import Tenancy
 from rx.taps import Tap
 from rx.transport import RxPort
 from vlserver.server import VLServer
@@ -104,7 +107,8 @@ class Fileserver:
 
         settings = Settings(
             state=self._home / "state",
-            partitions=[self._open],
+            partitions=[self._seed()],
+            openers=self._openers(reactor),
             vlservers=[vlserver],
             addresses=[self.address, *self.more],
             port=self.port,
@@ -124,14 +128,19 @@ class Fileserver:
             service, self._service = self._service, None
             await service.stopService()
 
-    def _open(self) -> IPartition:
-        from twisted.internet import reactor
-
+    def _seed(self) -> Seed:
         if self._backend == "memory":
-            memory: IPartition = MemoryPartition(disk=self.disk)
+            return Seed("", 0, "memory", self.disk.uuid)
+        return Seed(str(self.partition_path.absolute()), 0, self._backend)
+
+    def _openers(self, reactor: Any) -> dict[str, Opener]:
+        """The usual ones, but that what is in memory survives a restart."""
+
+        def open_memory(known: Known, tenancy: Tenancy) -> IPartition:
+            memory: IPartition = MemoryPartition(known.number, known.name, self.disk)
             return memory
-        namei: IPartition = open_namei_user(str(self.partition_path), 0, reactor)
-        return namei
+
+        return openers(reactor) | {"memory": open_memory}
 
 
 class Cell:

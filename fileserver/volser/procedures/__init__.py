@@ -1,6 +1,6 @@
 """AFSVol as this server answers it, and who may ask for what.
 
-SplitVolume is not served yet: RXGEN_OPCODE.
+SplitVolume is not served yet: RXGEN_OPCODE. Without the keeper of partition objects their RPCs are not served either.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from afs.errors import VolserError
-from afs.rpc.volser import AFSVol
+from afs.rpc.volpartitions import AFSVolPartitions
+from fileserver.partitions.keeper import Partitions
 from fileserver.volser.forward import Connect
 from fileserver.volser.procedures.dumps import Dumps
+from fileserver.volser.procedures.partitions import PartitionProcedures
 from fileserver.volser.transactions import Transactions
 from fileserver.volume.registry import Registry
 from rx.errors import Abort
@@ -33,9 +35,18 @@ ANYONE = frozenset(
         "Monitor",
         "PartitionInfo",
         "PartitionInfo64",
+        "PartitionCapabilities",
+        "ListKnownPartitions",
+        "GetPartition",
+        "GetOperation",
+        "ListOperations",
     }
 )
 """What everybody may ask (a stock server without -restricted_query); all else is for administrators."""
+
+
+class Procedures(PartitionProcedures, Dumps):
+    """All of the service."""
 
 
 @dataclass(slots=True)
@@ -48,10 +59,15 @@ class VolumeServer:
     now: Callable[[], int]
     connect: Connect
     """To another volume server, as whom it takes for an administrator."""
+    partitions: Partitions | None = None
 
     def procedures(self, call: ServerCall) -> Dumps:
         """The procedures for one call. Raises Abort VOLSERBAD_ACCESS where the caller may not make it."""
-        operation = AFSVol.operations.get(call.opcode)
+        operation = AFSVolPartitions.operations.get(call.opcode)
         if operation is not None and operation.name not in ANYONE and not self.is_administrator(call):
             raise Abort(VolserError.VOLSERBAD_ACCESS)
-        return Dumps(self.registry, self.transactions, self.now, self.connect)
+        if self.partitions is None:
+            return Dumps(self.registry, self.transactions, self.now, self.connect)
+        procedures = Procedures(self.registry, self.transactions, self.now, self.connect)
+        procedures.serve_partitions(self.partitions)
+        return procedures

@@ -50,8 +50,10 @@ LONGEST_WAIT = 60.0
 class PartitionProcedures(AFSVolPartitions):
     """What one call may do with the partitions. Codes are errno's: ENOENT for a partition that is not in the table."""
 
-    _partitions: Partitions
-    _clock: IReactorTime
+    def serve_partitions(self, partitions: Partitions) -> None:
+        """Must be called before any of them."""
+        self._partitions = partitions
+        self._clock: IReactorTime = partitions.means.reactor
 
     async def PartitionCapabilities(self) -> tuple[int, int, UUID]:
         return PARTITION_REVISION, VPCAP.MOUNT, self._partitions.means.own
