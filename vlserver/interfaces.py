@@ -134,7 +134,8 @@ class IVLStore(Interface):
     """A VLDB's rows, kept somewhere. A finished write is durable where the back end is."""
 
     revision: int = Attribute(
-        "the revision of the last write that has been answered; rises by one with each that changed rows"
+        "the revision of the last write that has been answered or that a read has seen; rises by one with each that"
+        " changed rows"
     )
 
     async def read(work: Callable[[ITransaction], T]) -> T:

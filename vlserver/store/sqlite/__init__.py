@@ -64,16 +64,19 @@ class SqliteStore:
         connection = connect(self._path, read_only=False)
         try:
             migrate(connection, migrations)
+            connection.execute("BEGIN IMMEDIATE")  # refused where the file cannot be written
+            connection.execute("ROLLBACK")
         except BaseException:
             connection.close()
             raise
         return connection
 
     async def read(self, work: Callable[[ITransaction], T]) -> T:
-        return self._snapshot(self._reading, work)
+        return self._seen(self._snapshot(self._reading, work))
 
     async def survey(self, work: Callable[[ITransaction], T]) -> T:
-        return await deferToThreadPool(self._reactor, self._surveyors, self._snapshot, self._surveying, work)
+        pool = self._surveyors
+        return self._seen(await deferToThreadPool(self._reactor, pool, self._snapshot, self._surveying, work))
 
     async def write(self, work: Callable[[ITransaction], T], by: Author) -> T:
         return await self._writer.submit(lambda: self._write(work, by))
@@ -94,11 +97,20 @@ class SqliteStore:
             connection.close()
         os.close(self._lock)
 
-    def _snapshot(self, connection: sqlite3.Connection, work: Callable[[ITransaction], T]) -> T:
+    def _seen(self, snapshot: tuple[T, int]) -> T:
+        """What a snapshot gave. It may hold a write that is durable and not answered yet: from here on nobody is told
+        of an older revision, or a reply kept from then would show half of what has changed.
+        """
+        result, revision = snapshot
+        self._published(revision)
+        return result
+
+    def _snapshot(self, connection: sqlite3.Connection, work: Callable[[ITransaction], T]) -> tuple[T, int]:
         try:
             connection.execute("BEGIN")
             try:
-                return work(Transaction(connection, last_revision(connection), writable=False))
+                revision = last_revision(connection)
+                return work(Transaction(connection, revision, writable=False)), revision
             finally:
                 if connection.in_transaction:  # an I/O error has ended it already
                     connection.execute("ROLLBACK")
@@ -149,4 +161,4 @@ class SqliteStore:
         return last_revision(connection)
 
     def _published(self, revision: int) -> None:
-        self.revision = revision
+        self.revision = max(self.revision, revision)

@@ -25,7 +25,11 @@ _PARTITION = (
 _DEFINITION = "partition, server, number, path, priority"
 _VOLUME = "key, name, rw_id, ro_id, bk_id, clone_id, flags, lock_timestamp, lock_afs_id, name_order"
 _ID_CONDITIONS = ("rw_id = ?", "ro_id = ? AND ro_id <> 0", "bk_id = ? AND bk_id <> 0")
-_ID_FLOORS = ("rw_id >= ?", "ro_id >= ? AND ro_id <> 0", "bk_id >= ? AND bk_id <> 0")
+_NEXT_IDS = (
+    "SELECT (SELECT rw_id FROM volumes WHERE rw_id >= ?1 ORDER BY rw_id LIMIT 1),"
+    " (SELECT ro_id FROM volumes WHERE ro_id >= ?1 AND ro_id <> 0 ORDER BY ro_id LIMIT 1),"
+    " (SELECT bk_id FROM volumes WHERE bk_id >= ?1 AND bk_id <> 0 ORDER BY bk_id LIMIT 1)"
+)
 
 
 @implementer(ITransaction)
@@ -61,7 +65,7 @@ class Transaction:
 
     def put_server(self, server: Server) -> None:
         before = self.server(server.slot)
-        with self._writing(f"cannot keep {server}"):
+        with self._writing("keep", server):
             self._execute(
                 "INSERT INTO servers (slot, uuid, record, uniquifier) VALUES (?, ?, ?, ?) ON CONFLICT (slot)"
                 " DO UPDATE SET uuid = excluded.uuid, record = excluded.record, uniquifier = excluded.uniquifier",
@@ -76,7 +80,7 @@ class Transaction:
 
     def remove_server(self, slot: int) -> None:
         before = self.server(slot)
-        with self._writing(f"cannot remove {before}"):
+        with self._writing("remove", before):
             self._execute("DELETE FROM servers WHERE slot = ?", (slot,))
         self.changed.note(before, None)
 
@@ -106,7 +110,7 @@ class Transaction:
         request = partition.request and partition.request.bytes
         values = (partition.uuid.bytes, *(getattr(partition, column) for column in columns[1:-1]), request)
         updates = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
-        with self._writing(f"cannot keep {partition}"):
+        with self._writing("keep", partition):
             self._execute(
                 f"INSERT INTO partitions ({_PARTITION}) VALUES ({', '.join('?' * len(columns))})"
                 f" ON CONFLICT (uuid) DO UPDATE SET {updates}",
@@ -116,7 +120,7 @@ class Transaction:
 
     def remove_partition(self, uuid: UUID) -> None:
         before = self.partition(uuid)
-        with self._writing(f"cannot remove {before}"):
+        with self._writing("remove", before):
             for definition in self._definitions("WHERE partition = ?", uuid.bytes):
                 self.remove_definition(uuid, definition.server)
             self._execute("DELETE FROM partitions WHERE uuid = ?", (uuid.bytes,))
@@ -135,7 +139,7 @@ class Transaction:
     def put_definition(self, definition: Definition) -> None:
         uuid = definition.partition.bytes
         before = _first(self._definitions("WHERE partition = ? AND server = ?", uuid, definition.server))
-        with self._writing(f"cannot keep {definition}"):
+        with self._writing("keep", definition):
             self._execute(
                 f"INSERT INTO definitions ({_DEFINITION}) VALUES (?, ?, ?, ?, ?) ON CONFLICT (partition, server)"
                 " DO UPDATE SET number = excluded.number, path = excluded.path, priority = excluded.priority",
@@ -145,7 +149,7 @@ class Transaction:
 
     def remove_definition(self, partition: UUID, slot: int) -> None:
         before = _first(self._definitions("WHERE partition = ? AND server = ?", partition.bytes, slot))
-        with self._writing(f"cannot remove {before}"):
+        with self._writing("remove", before):
             self._execute("DELETE FROM definitions WHERE partition = ? AND server = ?", (partition.bytes, slot))
         self.changed.note(before, None)
 
@@ -168,24 +172,22 @@ class Transaction:
         return tuple(Site(UUID(bytes=uuid), flags) for uuid, flags in rows)
 
     def volumes(self, after: int, limit: int) -> Sequence[Volume]:
-        query = f"SELECT {_VOLUME} FROM volumes WHERE key > ? ORDER BY key LIMIT ?"
-        rows = self._execute(query, (after, limit)).fetchall()
-        if not rows:
-            return ()
+        return self._page("SELECT key FROM volumes WHERE key > ? ORDER BY key LIMIT ?", after, limit)
+
+    def volumes_on(self, partition: UUID, after: int, limit: int) -> Sequence[Volume]:
+        keys = "SELECT DISTINCT volume FROM sites WHERE partition = ? AND volume > ? ORDER BY volume LIMIT ?"
+        return self._page(keys, partition.bytes, after, limit)
+
+    def _page(self, keys: str, *values: object) -> Sequence[Volume]:
+        """The entries with the keys that a query gives, by key; their sites all at once."""
+        rows = self._execute(f"SELECT {_VOLUME} FROM volumes WHERE key IN ({keys}) ORDER BY key", values).fetchall()
         sites: dict[int, list[Site]] = {row[0]: [] for row in rows}
         uuids: dict[bytes, UUID] = {}
-        query = "SELECT volume, partition, flags FROM sites WHERE volume BETWEEN ? AND ? ORDER BY volume, position"
-        for key, uuid, flags in self._execute(query, (rows[0][0], rows[-1][0])):
+        query = f"SELECT volume, partition, flags FROM sites WHERE volume IN ({keys}) ORDER BY volume, position"
+        for key, uuid, flags in self._execute(query, values):
             partition = uuids.get(uuid) or uuids.setdefault(uuid, UUID(bytes=uuid))
             sites[key].append(Site(partition, flags))
         return [_volume(row, tuple(sites[row[0]])) for row in rows]
-
-    def volumes_on(self, partition: UUID, after: int, limit: int) -> Sequence[Volume]:
-        where = (
-            "WHERE key IN (SELECT DISTINCT volume FROM sites WHERE partition = ? AND volume > ?"
-            " ORDER BY volume LIMIT ?) ORDER BY key"
-        )
-        return self._volumes(where, partition.bytes, after, limit)
 
     def last_key(self) -> int:
         query = "SELECT max(ifnull((SELECT max(key) FROM volumes), 0), ifnull((SELECT max(key) FROM free_keys), 0))"
@@ -195,14 +197,11 @@ class Transaction:
         return [key for (key,) in self._execute("SELECT key FROM free_keys ORDER BY position")]
 
     def next_used_id(self, volume_id: int) -> int | None:
-        found = []
-        for column, condition in zip(("rw_id", "ro_id", "bk_id"), _ID_FLOORS, strict=True):
-            query = f"SELECT {column} FROM volumes WHERE {condition} ORDER BY {column} LIMIT 1"
-            found += self._execute(query, (volume_id,)).fetchall()
-        return min((row[0] for row in found), default=None)
+        found = self._execute(_NEXT_IDS, (volume_id,)).fetchone()
+        return min((each for each in found if each is not None), default=None)
 
     def add_volume(self, volume: Volume) -> Volume:
-        with self._writing(f"cannot keep {volume!r}"):
+        with self._writing("keep", volume):
             freed = self._execute(
                 "DELETE FROM free_keys WHERE position = (SELECT max(position) FROM free_keys) RETURNING key"
             ).fetchone()
@@ -219,7 +218,7 @@ class Transaction:
         before = self.volume(volume.key)
         if before is None:
             raise Inconsistent(f"there is no entry {volume.key} to replace")
-        with self._writing(f"cannot keep {volume!r}"):
+        with self._writing("keep", volume):
             self._execute(
                 "UPDATE volumes SET name = ?, rw_id = ?, ro_id = ?, bk_id = ?, clone_id = ?, flags = ?,"
                 " lock_timestamp = ?, lock_afs_id = ?, name_order = ? WHERE key = ?",
@@ -234,7 +233,7 @@ class Transaction:
         before = self.volume(key)
         if before is None:
             return
-        with self._writing(f"cannot remove {before!r}"):
+        with self._writing("remove", before):
             self._execute("DELETE FROM volumes WHERE key = ?", (key,))
             self._execute("INSERT INTO free_keys (key) VALUES (?)", (key,))
         self.changed.note(before, None)
@@ -266,7 +265,7 @@ class Transaction:
 
     def set_setting(self, name: str, value: int) -> None:
         before = self.setting(name)
-        with self._writing(f"cannot keep the setting {name}"):
+        with self._writing("keep the setting", name):
             self._execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", (name, value))
         self.changed.note_setting(name, before, value)
 
@@ -278,19 +277,28 @@ class Transaction:
         ]
 
     @contextmanager
-    def _writing(self, what: str) -> Iterator[None]:
-        """Refuses in a read, and names the row when the database refuses a constraint."""
+    def _writing(self, what: str, row: object) -> Iterator[None]:
+        """Refuses in a read, and says what could not be done to which row when the database refuses a constraint."""
         if not self._writable:
             raise StoreError("a read transaction cannot write")
         try:
             yield
         except sqlite3.IntegrityError as error:
-            raise Inconsistent(f"{what}: {error}") from error
+            raise Inconsistent(f"cannot {what} {row!r}: {error}") from error
 
 
 def _partition(row: Sequence[Any]) -> Partition:
     uuid, number, owner, last_owner, epoch, implicit, *stated, request = row
-    fields = UUID(bytes=uuid), number, owner, last_owner, epoch, bool(implicit), *stated, request and UUID(bytes=request)
+    fields = (
+        UUID(bytes=uuid),
+        number,
+        owner,
+        last_owner,
+        epoch,
+        bool(implicit),
+        *stated,
+        request and UUID(bytes=request),
+    )
     return Partition(*fields)
 
 
