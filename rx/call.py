@@ -207,7 +207,10 @@ class Call:
         self.completed = True
         self.state = CallState.DALLY if error is None else CallState.RESET
         self.deadlines = NO_DEADLINES.copy()
-        self.sender.discard()
+        sender = self.sender
+        if sender.next > 1:
+            self.connection.wire.peer.congestion_window = sender.congestion_window
+        sender.discard()
         if error is not None:
             self.ack_reason = 0
             self.receiver.discard()

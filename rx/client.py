@@ -67,7 +67,7 @@ class Connection:
                 waiting = Deferred(self._waiting.remove)
                 self._waiting.append(waiting)
                 call = await waiting
-            conversation = self._port.converse(call, self._channel_freed)
+            conversation = self._port.conversations.begin(call, self._channel_freed)
             self._open.add(conversation)
             return await exchange(operation, arguments, conversation)
         finally:

@@ -1,19 +1,25 @@
-"""A call of the engine as something to await: what `rx.service` reads its requests from and writes its replies to."""
+"""A call of the engine as something to await, and those of one port: what `rx.dispatch` reads from and writes to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
 
 from rx.call import Call
-from rx.constants import RxCode
-from rx.errors import RxError
+from rx.constants import CallState, RxCode
+from rx.errors import CallLost, RxError
+from rx.events import CallArrived, CallCompleted, DataArrived, Writable
 from rx.peer import Address
 
 if TYPE_CHECKING:
     from rx.transport import RxPort
+
+ANSWERED_SECONDS = 1.0
+"""How long `drain` waits for the acknowledgement of an answer alone: a few retransmissions. A `vos` that has exited
+after its last call never sends one.
+"""
 
 
 class CallConversation:
@@ -129,3 +135,89 @@ class CallConversation:
             self._reader = None
         if self._writer is cancelled:
             self._writer = None
+
+
+class Conversations:
+    """Those of one port: each call's, where new ones go, and how they come to an end."""
+
+    def __init__(self, port: RxPort) -> None:
+        self._port = port
+        self.by_call: dict[Call, CallConversation] = {}
+        self.arrived = 0
+        """Calls of clients that are not over."""
+        self.refuse_with: int | None = None
+        """The code that every new call gets, None while they are welcome."""
+        self._acceptors: dict[int, Callable[[CallConversation], None]] = {}
+        self._drained: Deferred[None] | None = None
+
+    def accept(self, service_id: int, acceptor: Callable[[CallConversation], None]) -> None:
+        """Give the calls to a service, which the endpoint was told to offer, to `acceptor`."""
+        self._acceptors[service_id] = acceptor
+
+    def begin(self, call: Call, on_completed: Callable[[], None] | None = None) -> CallConversation:
+        """The conversation of a call we made. `on_completed` is called when the engine has ended it."""
+        conversation = self.by_call[call] = CallConversation(self._port, call, on_completed)
+        return conversation
+
+    async def drain(self, deadline_seconds: float) -> None:
+        """Let the clients' calls finish until the deadline, and end the rest, and all of ours."""
+        if self.arrived:
+            self._drained = Deferred()
+            reactor = self._port.reactor
+            alarms = [
+                reactor.callLater(deadline_seconds, self._stop_waiting),
+                reactor.callLater(min(ANSWERED_SECONDS, deadline_seconds), self._stop_if_answered),
+            ]
+            await self._drained
+            for alarm in alarms:
+                if alarm.active():
+                    alarm.cancel()
+        for conversation in list(self.by_call.values()):
+            conversation.lose(CallLost(RxCode.RX_CALL_DEAD, "the port was stopped"), RxCode.RX_RESTARTING)
+
+    def _stop_waiting(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None:
+            drained.callback(None)
+
+    def _stop_if_answered(self) -> None:
+        if all(call.connection.is_client or call.state == CallState.HOLD for call in self.by_call):
+            self._stop_waiting()
+
+    def _call_arrived(self, event: CallArrived) -> None:
+        call = event.call
+        if self.refuse_with is not None:
+            call.abort(self.refuse_with)
+            return
+        conversation = self.by_call[call] = CallConversation(self._port, call, self._arrived_completed)
+        self.arrived += 1
+        self._acceptors[call.connection.service_id](conversation)
+
+    def _arrived_completed(self) -> None:
+        self.arrived -= 1
+        if not self.arrived:
+            self._stop_waiting()
+
+    def _data_arrived(self, event: DataArrived) -> None:
+        if conversation := self.by_call.get(event.call):
+            conversation.wake_reader()
+
+    def _writable(self, event: Writable) -> None:
+        if conversation := self.by_call.get(event.call):
+            conversation.wake_writer()
+
+    def _call_completed(self, event: CallCompleted) -> None:
+        if conversation := self.by_call.pop(event.call, None):
+            conversation.complete(event.error)
+
+
+ROUTES = cast(
+    "dict[type, Callable[[Conversations, Any], None]]",
+    {
+        CallArrived: Conversations._call_arrived,
+        DataArrived: Conversations._data_arrived,
+        Writable: Conversations._writable,
+        CallCompleted: Conversations._call_completed,
+    },
+)
+"""Who takes each of the engine's events."""

@@ -1,17 +1,17 @@
 """Answers to packets that belong to no connection: VERSION, and DEBUG as rxdebug asks (protocol page rx.md, section 7).
 
-There is no packet pool and there are no server threads here: the packet counts are zero, "idle threads" are the calls
-that could begin at once, and those "waiting for a thread" wait for their turn.
+There is no packet pool and there are no server threads here: "free packets" are those whose data could still wait to
+be read, "idle threads" are the calls that could begin at once, and those "waiting for a thread" wait for their turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rx.connections import Connections
-from rx.constants import VERSION_SIZE, CallState, DebugType, Flag, PacketType
+from rx.constants import NATURAL_MTU, VERSION_SIZE, CallState, DebugType, Flag, PacketType
 from rx.output import Output
 from rx.packet import (
     DEBUG_CONNECTION,
@@ -23,6 +23,7 @@ from rx.packet import (
     pack_header,
 )
 from rx.peer import Address, Peer
+from rx.security.interfaces import SecurityStatistics
 from rx.turns import Turns
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ _FROM_SERVER = _BYTE ^ Flag.CLIENT_INITIATED
 _PACKETS_IN, _PACKETS_OUT = 1, 2  # rx.h RX_OTHER_*
 _CHECKSUMS, _ATTACH_WAIT = 4, 64  # rx.h RX_CONN_*
 _WAIT_WINDOW, _WAIT_PROCESS, _RECEIVE_DONE = 4, 16, 32  # rx.h RX_CALL_*
-_AUTHENTICATED = 2
+_AUTHENTICATED, _CHECKSUMS_SEEN = 2, 8  # secStats.flags
 _SERVER_TYPE = 1
 
 # Records of zeros, to be filled in with _replace.
@@ -77,7 +78,11 @@ class DebugAnswers:
         self._servers = connections.servers
         self._clients = connections.clients
         self._peers = connections.peers
+        self._output = output
         self._statistics = output.statistics
+        self._descriptors_at: tuple[float, int] = (-inf, 0)
+        self.count_descriptors: Callable[[], int] = lambda: 0
+        """The driver's: how many files the process has open, rxdebug's "used FDs"."""
         self._connection_lists: dict[int, tuple[float, list[tuple[bool, Key]]]] = {}
         self._peer_list: tuple[float, list[Address]] = (-inf, [])
 
@@ -88,7 +93,7 @@ class DebugAnswers:
             return None
         type_, index = request
         if type_ == DebugType.GETSTATS:
-            body = self._stats(turns)
+            body = self._stats(turns, now)
         elif type_ in (DebugType.GETCONN, DebugType.GETALLCONN):
             body = self._connection(type_, max(index, 0), now)
         elif type_ == DebugType.RXSTATS:
@@ -99,8 +104,12 @@ class DebugAnswers:
             body = DEBUG_REQUEST.pack(type=int(DebugType.BADTYPE), index=int(DebugType.BADTYPE))
         return _reply_header(fields) + body
 
-    def _stats(self, turns: Turns[Any] | None) -> bytes:
+    def _stats(self, turns: Turns[Any] | None, now: float) -> bytes:
+        limit, buffered = self._output.limits.buffered_bytes, self._output.buffered_bytes
         record = _STATS._replace(
+            free_packets=max(0, limit - buffered) // NATURAL_MTU,
+            packets=limit // NATURAL_MTU,
+            used_fds=self._descriptors(now),
             calls_executed=self._statistics.calls_executed & _WORD,
             version=VERSION_LETTER,
             waiting=turns.waiting if turns else 0,
@@ -108,6 +117,13 @@ class DebugAnswers:
             idle_threads=turns.idle if turns else 0,
         )
         return DEBUG_STATS.pack(record)
+
+    def _descriptors(self, now: float) -> int:
+        taken, count = self._descriptors_at
+        if now >= taken + SNAPSHOT_SECONDS:
+            count = self.count_descriptors()
+            self._descriptors_at = now, count
+        return count
 
     def _connection(self, type_: int, index: int, now: float) -> bytes:
         for is_client, key in _following(self._listed_connections(type_, now), index):
@@ -171,7 +187,7 @@ class DebugAnswers:
 
 def describe_connection(connection: Connection) -> tuple[object, ...]:
     """A connection as the record DEBUG_CONNECTION packs."""
-    calls, security, wire = connection.calls, connection.security, connection.wire
+    calls, wire = connection.calls, connection.wire
     flags = _CHECKSUMS if wire.sealing else 0
     if any(call is not None and call.state == CallState.PRECALL for call in calls):
         flags |= _ATTACH_WAIT
@@ -195,14 +211,23 @@ def describe_connection(connection: Connection) -> tuple[object, ...]:
             else (_PACKETS_IN if call.receiver.size else 0) | (_PACKETS_OUT if call.sender.outstanding else 0)
             for call in calls
         ),
-        security=_CONNECTION.security._replace(
-            type=wire.security_index + 1 if wire.security_index else 0,  # nothing for null, as stock
-            level=security.level,
-            flags=_AUTHENTICATED if wire.security_index and security.authenticated else 0,
-        ),
+        security=_security(connection.security.statistics()),
         natural_mtu=connection.wire.peer.mtu,
     )
     return record
+
+
+def _security(told: SecurityStatistics) -> Any:
+    return _CONNECTION.security._replace(
+        type=told.type,
+        level=told.level,
+        flags=_AUTHENTICATED * told.authenticated | _CHECKSUMS_SEEN * told.checksums,
+        expires=told.expires & _WORD,
+        packets_received=told.packets_received & _WORD,
+        packets_sent=told.packets_sent & _WORD,
+        bytes_received=told.bytes_received & _WORD,
+        bytes_sent=told.bytes_sent & _WORD,
+    )
 
 
 def _flags(call: Call) -> int:
@@ -229,6 +254,7 @@ def describe_peer(peer: Peer) -> tuple[object, ...]:
         maximum_datagram_packets=peer.jumbo_packets,
         interface_datagram_packets=1,
         mtu=peer.mtu,
+        congestion_window=peer.congestion_window,
         datagram_packets=peer.jumbo_packets,
         bytes_sent=peer.bytes_sent,
         bytes_received=peer.bytes_received,

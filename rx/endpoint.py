@@ -60,7 +60,7 @@ class Endpoint:
         self._epoch = (random.getrandbits(32) | EPOCH_ANY_ADDRESS) & ~EPOCH_CLEARED_BIT
         self._next_cid = random.getrandbits(32) & CID_MASK
         self._admission = Admission(self._connections, self._output, random)
-        self._debug = DebugAnswers(self._connections, self._output)
+        self.debug = DebugAnswers(self._connections, self._output)
         self._now = 0.0
 
     # Both ends.
@@ -162,7 +162,7 @@ class Endpoint:
             self._admission.receive_new(fields, datagram, address, now)
 
     def _answer_debug(self, fields: Fields, datagram: bytes, address: Address, now: float) -> None:
-        answer = self._debug.answer(fields, datagram, now, self.turns)
+        answer = self.debug.answer(fields, datagram, now, self.turns)
         if answer is not None:
             self._output.answer_stray(address, answer)
 

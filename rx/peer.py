@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rx.constants import MAXIMUM_MTU, MINIMUM_MTU, NATURAL_MTU
 from rx.jumbo import JUMBO_PACKET
+from rx.limits import CONGESTION_START
 from rx.pathmtu import PathMtu
 from rx.rtt import RoundTrip
 
@@ -17,6 +18,7 @@ class Peer:
         "address",
         "bytes_received",
         "bytes_sent",
+        "congestion_window",
         "connections",
         "interface_mtu",
         "jumbo_packets",
@@ -37,6 +39,7 @@ class Peer:
         self.jumbo_packets = 1  # at most, in one datagram to this peer
         self.reachable_until = float("-inf")
         self.connections = 0
+        self.congestion_window = CONGESTION_START  # what the last call that ended had come to
         self.packets_sent = 0
         self.packets_resent = 0
         self.bytes_sent = 0

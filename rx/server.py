@@ -103,7 +103,7 @@ class Server:
         offered = Offered(service, factory)
         self.services.append(offered)
         self._port.endpoint.offer(service.service_id, security_indices, check_reach, dead_seconds, idle_seconds)
-        self._port.accept(service.service_id, lambda conversation: self._accept(offered, conversation))
+        self._port.conversations.accept(service.service_id, lambda conversation: self._accept(offered, conversation))
 
     def _accept(self, offered: Offered, conversation: CallConversation) -> None:
         host = conversation.peer[0]

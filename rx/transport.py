@@ -13,22 +13,18 @@ from errno import EADDRINUSE
 from os import sched_getaffinity, strerror
 from random import Random, SystemRandom
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall, IReadWriteDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from rx.call import Call
 from rx.clock import clock_of
-from rx.constants import CallState, RxCode
-from rx.conversation import CallConversation
+from rx.constants import RxCode
+from rx.conversation import ROUTES, Conversations
 from rx.endpoint import Endpoint
-from rx.errors import CallLost
-from rx.events import CallArrived, CallCompleted, DataArrived, Writable
 from rx.interfaces import near_networks
 from rx.limits import Limits
 from rx.output import Datagrams
@@ -36,7 +32,7 @@ from rx.pace import Pace
 from rx.peer import Address
 from rx.taps import Tap
 from rx.timers import DEAD_SECONDS
-from rx.udp import Datagram, DatagramPort, UdpSocket
+from rx.udp import Datagram, DatagramPort, UdpSocket, count_descriptors
 
 if TYPE_CHECKING:
     from rx.client import Connection
@@ -54,11 +50,6 @@ LATE_SECONDS = 150e-6
 STOP_SECONDS = 5.0
 """How long `RxPort.stop` lets running calls finish unless told: below the 10 s systemd-minded operators begin to
 wonder at.
-"""
-
-ANSWERED_SECONDS = 1.0
-"""How long it waits for the acknowledgement of an answer alone: a few retransmissions. A `vos` that has exited after
-its last call never sends one.
 """
 
 
@@ -90,11 +81,8 @@ class RxPort:
         self._bind_to: Address = (address, port)
         self.tap = tap
         self._socket: DatagramPort | None = None
-        self._conversations: dict[Call, CallConversation] = {}
-        self._acceptors: dict[int, Callable[[CallConversation], None]] = {}
-        self._refuse_with: int | None = None
-        self._drained: Deferred[None] | None = None
-        self._arrived = 0
+        self.conversations = Conversations(self)
+        """Of the calls in progress, ours and our clients'."""
         self.suspended = 0
         """Calls being served that wait for something else than the network: then the port sleeps rather than looks."""
         self._pace = Pace()
@@ -115,6 +103,7 @@ class RxPort:
             raise CannotListenError(host, number, f"UDP port {number} of {host}: {reason}") from problem
         self._socket = self.tap.wrap(bound, self.doRead) if self.tap is not None else bound
         self.endpoint.networks = near_networks()
+        self.endpoint.debug.count_descriptors = count_descriptors
         if not bound.sends_batches:
             self.endpoint.send_jumbograms()
         self.reactor.addReader(self)
@@ -154,48 +143,19 @@ class RxPort:
             self.flush_soon()
         return Connection(self, engine, hard_seconds)
 
-    def accept(self, service_id: int, acceptor: Callable[[CallConversation], None]) -> None:
-        """Give the calls to a service, which the endpoint was told to offer, to `acceptor`."""
-        self._acceptors[service_id] = acceptor
-
-    def converse(self, call: Call, on_completed: Callable[[], None] | None = None) -> CallConversation:
-        """The conversation of a call we made. `on_completed` is called when the engine has ended it."""
-        conversation = self._conversations[call] = CallConversation(self, call, on_completed)
-        return conversation
-
     def tranquil(self, code: int = RxCode.RX_RESTARTING) -> None:
         """From now on refuse every new call with `code`; those that run go on."""
-        self._refuse_with = code
+        self.conversations.refuse_with = code
 
     async def stop(self, deadline_seconds: float = STOP_SECONDS) -> None:
         """Refuse new calls, let the running ones finish until the deadline, abort the rest, and close the socket."""
         if self._socket is None:
             return
-        if self._refuse_with is None:
+        if self.conversations.refuse_with is None:
             self.tranquil()
-        if self._arrived:
-            self._drained = Deferred()
-            alarms = [
-                self.reactor.callLater(deadline_seconds, self._stop_waiting),
-                self.reactor.callLater(min(ANSWERED_SECONDS, deadline_seconds), self._stop_if_answered),
-            ]
-            await self._drained
-            for alarm in alarms:
-                if alarm.active():
-                    alarm.cancel()
-        for conversation in list(self._conversations.values()):
-            conversation.lose(CallLost(RxCode.RX_CALL_DEAD, "the port was stopped"), RxCode.RX_RESTARTING)
+        await self.conversations.drain(deadline_seconds)
         self._flush()
         self._close()
-
-    def _stop_waiting(self) -> None:
-        drained, self._drained = self._drained, None
-        if drained is not None:
-            drained.callback(None)
-
-    def _stop_if_answered(self) -> None:
-        if all(call.connection.is_client or call.state == CallState.HOLD for call in self._conversations):
-            self._stop_waiting()
 
     def _close(self) -> None:
         self.reactor.removeReader(self)
@@ -237,9 +197,10 @@ class RxPort:
     def _dispatch(self) -> bool:
         """Give out the engine's events. Whether there were any."""
         events = self.endpoint.events()
+        conversations = self.conversations
         begun = perf_counter()
         for event in events:
-            _ROUTES[type(event)](self, event)
+            ROUTES[type(event)](conversations, event)
             if (now := perf_counter()) - begun > LATE_SECONDS:
                 begun = now
                 self._flush()
@@ -349,41 +310,3 @@ class RxPort:
         """The reactor has given up on the socket, or is stopping."""
         if self._socket is not None:
             self._close()
-
-    def _call_arrived(self, event: CallArrived) -> None:
-        conversation = CallConversation(self, event.call)
-        if self._refuse_with is not None:
-            event.call.abort(self._refuse_with)
-            return
-        self._conversations[event.call] = conversation
-        self._arrived += 1
-        conversation.on_completed = self._arrived_completed
-        self._acceptors[event.call.connection.service_id](conversation)
-
-    def _arrived_completed(self) -> None:
-        self._arrived -= 1
-        if not self._arrived and self._drained is not None:
-            self._stop_waiting()
-
-    def _data_arrived(self, event: DataArrived) -> None:
-        if conversation := self._conversations.get(event.call):
-            conversation.wake_reader()
-
-    def _writable(self, event: Writable) -> None:
-        if conversation := self._conversations.get(event.call):
-            conversation.wake_writer()
-
-    def _call_completed(self, event: CallCompleted) -> None:
-        if conversation := self._conversations.pop(event.call, None):
-            conversation.complete(event.error)
-
-
-_ROUTES = cast(
-    "dict[type, Callable[[RxPort, Any], None]]",
-    {
-        CallArrived: RxPort._call_arrived,
-        DataArrived: RxPort._data_arrived,
-        Writable: RxPort._writable,
-        CallCompleted: RxPort._call_completed,
-    },
-)

@@ -4,8 +4,10 @@ Where the kernel has them, UDP_GRO hands over many datagrams of one sender in on
 one receiver. Both are tested when the socket is made, and everything works without them.
 """
 
+import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from errno import EINVAL, EIO, EMSGSIZE
 from struct import Struct
 from typing import Protocol
@@ -26,6 +28,9 @@ busy.
 
 LOCAL_ADDRESSES = 65536
 """Peers whose way to us is remembered, as many as connections are; beyond, the one longest known is forgotten."""
+
+DESCRIPTORS = 64
+"""Of the lowest, which are open is told to rxdebug (rx_packet.c rxi_ReceiveDebugPacket)."""
 
 _SOL_UDP = 17
 _UDP_SEGMENT = 103
@@ -181,3 +186,13 @@ class UdpSocket:
             except OSError as problem:
                 self._report("send", problem)
         return len(payloads)
+
+
+def count_descriptors() -> int:
+    """How many of the first DESCRIPTORS files are open."""
+    count = 0
+    for descriptor in range(DESCRIPTORS):
+        with suppress(OSError):
+            os.fstat(descriptor)
+            count += 1
+    return count

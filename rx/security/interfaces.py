@@ -26,6 +26,23 @@ ANONYMOUS = Identity("anonymous")
 
 
 @dataclass(frozen=True, slots=True)
+class SecurityStatistics:
+    """What rxdebug tells of one end's security (rx.h rx_securityObjectStats). Packets are of data, bytes as they are
+    before the class has sealed, or opened, them.
+    """
+
+    type: int = 0
+    level: int = 0
+    authenticated: bool = False
+    checksums: bool = False
+    expires: int = 0
+    packets_received: int = 0
+    packets_sent: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Binding:
     """The connection a security object belongs to: the numbers that handshakes and checksums are bound to.
 
@@ -41,7 +58,6 @@ class ISecurity(Interface):
     """One end of one connection's security."""
 
     index = Attribute("The security index this class answers to (rx.constants.SecurityIndex).")
-    level = Attribute("Protection level as rxdebug shows it: 0 clear, 1 authenticated, 2 encrypted.")
     identity = Attribute("Identity of the client; ANONYMOUS until established, and always on the client's own end.")
     authenticated = Attribute("Server end: whether calls may run. Client end: always True.")
     sealing = Attribute("False when seal and open would change nothing, so the engine need not call them.")
@@ -82,6 +98,9 @@ class ISecurity(Interface):
         """Check and unwrap one data packet received at Unix time `now`. Raises Abort; the call or connection is then
         refused with its code.
         """
+
+    def statistics() -> SecurityStatistics:
+        """What this end has done so far."""
 
 
 SecurityFactory = Callable[[], ISecurity]

@@ -8,7 +8,7 @@ from zope.interface import implementer
 
 from rx.constants import RxCode, SecurityIndex
 from rx.errors import Abort
-from rx.security.interfaces import ANONYMOUS, Binding, ISecurity
+from rx.security.interfaces import ANONYMOUS, Binding, ISecurity, SecurityStatistics
 
 
 @implementer(ISecurity)
@@ -17,7 +17,6 @@ class Null:
 
     __slots__ = ()
     index = int(SecurityIndex.NULL)
-    level = 0
     identity = ANONYMOUS
     authenticated = True
     sealing = False
@@ -50,3 +49,10 @@ class Null:
 
     def open(self, channel: int, number: int, seq: int, spare: int, body: bytes, now: float) -> bytes:
         return body
+
+    def statistics(self) -> SecurityStatistics:
+        """Nothing is told of it, as stock has it."""
+        return _STATISTICS
+
+
+_STATISTICS = SecurityStatistics()

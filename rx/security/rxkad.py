@@ -1,7 +1,6 @@
-"""rxkad, security index 2: a ticket proves who the client is, and fcrypt protects the packets (security.md 1, 2).
+"""rxkad, security index 2: a ticket proves who the client is (security.md 1, 2).
 
-Both ends give every data packet a checksum of its place in the connection. Level clear protects nothing more; auth
-seals the first eight bytes, and with them the length; crypt everything.
+What protects the packets afterwards is `rx/security/sealer.py`.
 """
 
 from __future__ import annotations
@@ -9,18 +8,18 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
-from struct import Struct
 
 from zope.interface import implementer
 
 from rx.constants import RxkadCode, SecurityIndex
 from rx.errors import Abort
 from rx.packet import CHALLENGE, OLD_CHALLENGE, OLD_RESPONSE_HEAD, RESPONSE_HEAD, RESPONSE_PLAIN
-from rx.security.fcrypt import BLOCK_SIZE, Cipher, CipherType
-from rx.security.interfaces import ANONYMOUS, Binding, Identity, ISecurity
+from rx.security.fcrypt import Cipher, CipherType
+from rx.security.interfaces import ANONYMOUS, Binding, Identity, ISecurity, SecurityStatistics
 from rx.security.kerberos import krb4
 from rx.security.kerberos.ticket import NEVER, Keys, Ticket, check_times, decode
+from rx.security.sealer import OVERHEAD, STATISTICS_TYPE, Sealer, pack_endpoint
+from rx.security.sealer import Level as Level  # named here, too, for who makes the ends
 
 VERSION = 2
 """Of the challenge and the response. Their old form has no version."""
@@ -34,28 +33,10 @@ LEAST_TICKET, MOST_TICKET = 32, 12000
 """Sizes of a ticket in bytes (rxkad.p.h)."""
 
 _WORD = 0xFFFF_FFFF
-_SEQ_MASK = 0x3FFF_FFFF
-_CHANNEL_SHIFT = 30
-_AUTH_HEADER_SIZE, _CRYPT_HEADER_SIZE = 4, 8
-_AUTH_HEADER = Struct(">I").pack
-_CRYPT_HEADER = Struct(">II").pack
-_ENDPOINT = Struct(">4I").pack
 _ENCRYPTED = (8, 8 + RESPONSE_PLAIN.size)
 """Where the sealed part of a response's head is. The checksum covers all of the head, unused words too."""
 
 _CHECKSUM_SEED, _CHECKSUM_FACTOR = 1000003, 0x10204081
-
-
-class Level(IntEnum):
-    """How packets are protected."""
-
-    CLEAR = 0
-    AUTH = 1
-    CRYPT = 2
-
-
-_OVERHEAD = {Level.CLEAR: (0, 0), Level.AUTH: (_AUTH_HEADER_SIZE, 4), Level.CRYPT: (_CRYPT_HEADER_SIZE, 8)}
-"""Bytes before and at most after a packet's data, as stock reserves them (rxkad_common.c rxkad_SetLevel)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,61 +47,6 @@ class Token:
     ticket: bytes = field(repr=False)
     session_key: bytes = field(repr=False)
     end: int = NEVER
-
-
-class _Sealer:
-    """The protection of packets with one session key, on one connection. The same at both ends."""
-
-    __slots__ = ("_crypt", "_key", "_place", "_plain", "cipher")
-
-    def __init__(self, key: bytes, level: Level, binding: Binding) -> None:
-        self._key = key
-        self._plain = level == Level.CLEAR
-        self._crypt = level == Level.CRYPT
-        self.cipher: CipherType = Cipher(key)
-        endpoint = _ENDPOINT(binding.epoch, binding.cid, 0, binding.security_index)
-        self._place = int.from_bytes(self.cipher.encrypt(endpoint, key)[-BLOCK_SIZE:], "big")
-
-    def checksum(self, channel: int, number: int, seq: int) -> int:
-        """What the header's spare field of this packet has to be; never 0."""
-        place = number << 32 | channel << _CHANNEL_SHIFT | seq & _SEQ_MASK
-        sealed = self.cipher.encrypt_block((place ^ self._place).to_bytes(BLOCK_SIZE, "big"))
-        return sealed[4] << 8 | sealed[5] or 1
-
-    def seal(self, channel: int, number: int, seq: int, data: bytes) -> tuple[int, bytes]:
-        """See ISecurity."""
-        checksum = self.checksum(channel, number, seq)
-        if self._plain:
-            return checksum, data
-        word = ((seq ^ number) & 0xFFFF) << 16 | len(data)
-        if self._crypt:
-            padding = bytes(-len(data) % BLOCK_SIZE)
-            return checksum, self.cipher.encrypt(_CRYPT_HEADER(word, 0) + data + padding, self._key)
-        body = (_AUTH_HEADER(word) + data).ljust(BLOCK_SIZE, b"\0")
-        return checksum, self.cipher.encrypt_block(body[:BLOCK_SIZE]) + body[BLOCK_SIZE:]
-
-    def check(self, channel: int, number: int, seq: int, spare: int) -> None:
-        """Raise Abort unless this is the checksum of this packet."""
-        if spare != self.checksum(channel, number, seq):
-            raise Abort(RxkadCode.RXKADSEALEDINCON, "wrong checksum")
-
-    def open(self, number: int, seq: int, body: bytes) -> bytes:
-        """The data of a packet whose checksum is right, or not to be checked. Raises Abort."""
-        if self._plain:
-            return body
-        if len(body) < BLOCK_SIZE or (self._crypt and len(body) % BLOCK_SIZE):
-            raise Abort(RxkadCode.RXKADSEALEDINCON, f"{len(body)} bytes cannot be a sealed packet")
-        if self._crypt:
-            plain, start = self.cipher.decrypt(body, self._key), _CRYPT_HEADER_SIZE
-        else:
-            plain, start = self.cipher.decrypt_block(body[:BLOCK_SIZE]) + body[BLOCK_SIZE:], _AUTH_HEADER_SIZE
-        word = int.from_bytes(plain[:4], "big")
-        if word >> 16 != (seq ^ number) & 0xFFFF:
-            raise Abort(RxkadCode.RXKADSEALEDINCON, "a packet from another place")
-        end = start + (word & 0xFFFF)
-        if end > len(plain):
-            raise Abort(RxkadCode.RXKADDATALEN, "longer than it is")
-        return plain[start:end]
 
 
 @implementer(ISecurity)
@@ -134,16 +60,16 @@ class RxkadClient:
 
     def __init__(self, token: Token, level: Level = Level.CLEAR) -> None:
         self.level = level
-        self.header_size, self.trailer_size = _OVERHEAD[level]
+        self.header_size, self.trailer_size = OVERHEAD[level]
         self.expires = token.end
         self._token = token
         self._binding: Binding
-        self._sealer: _Sealer
+        self._sealer: Sealer
 
     def bind(self, binding: Binding) -> None:
         """See ISecurity."""
         self._binding = binding
-        self._sealer = _Sealer(self._token.session_key, self.level, binding)
+        self._sealer = Sealer(self._token.session_key, self.level, binding)
 
     def meet(self, spare: int) -> None:
         """Never called at this end."""
@@ -202,6 +128,10 @@ class RxkadClient:
         self._sealer.check(channel, number, seq, spare)
         return self._sealer.open(number, seq, body)
 
+    def statistics(self) -> SecurityStatistics:
+        """See ISecurity. Stock tells of no end at this end."""
+        return self._sealer.statistics(checksums=True)
+
 
 @implementer(ISecurity)
 class RxkadServer:
@@ -214,13 +144,13 @@ class RxkadServer:
         self.level = minimum
         self.identity = ANONYMOUS
         self.authenticated = False
-        self.header_size, self.trailer_size = _OVERHEAD[minimum]
+        self.header_size, self.trailer_size = OVERHEAD[minimum]
         self.expires = 0
         self._keys = keys
         self._challenge_ids: tuple[int, ...] = (random_bits(32),)
         self._modern = False
         self._binding: Binding
-        self._sealer: _Sealer
+        self._sealer: Sealer
 
     def bind(self, binding: Binding) -> None:
         """See ISecurity."""
@@ -285,16 +215,16 @@ class RxkadServer:
         plain = RESPONSE_PLAIN.unpack(cipher.decrypt(response[start:end], key))
         cleared = RESPONSE_PLAIN.pack(plain._replace(checksum=0))
         checksum = response_checksum(response[:start] + cleared + response[end : RESPONSE_HEAD.size])
-        expected = _ENDPOINT(binding.epoch, binding.cid, checksum, binding.security_index)
-        found = _ENDPOINT(plain.epoch, plain.cid, plain.checksum, plain.security_index)
+        expected = pack_endpoint(binding.epoch, binding.cid, checksum, binding.security_index)
+        found = pack_endpoint(plain.epoch, plain.cid, plain.checksum, plain.security_index)
         if not hmac.compare_digest(expected, found) or min(plain.call_numbers) < 0:
             raise Abort(RxkadCode.RXKADSEALEDINCON, "not a response for this connection")
         return plain.call_numbers, plain.incremented_challenge, plain.level
 
     def _accept(self, proof: Ticket, level: Level) -> None:
-        self._sealer = _Sealer(proof.session_key, level, self._binding)
+        self._sealer = Sealer(proof.session_key, level, self._binding)
         self.level = level
-        self.header_size, self.trailer_size = _OVERHEAD[level]
+        self.header_size, self.trailer_size = OVERHEAD[level]
         self.expires = proof.end
         self.identity = Identity("rxkad", proof.name, proof.instance, proof.realm)
         self.authenticated = True
@@ -311,6 +241,12 @@ class RxkadServer:
             self._modern = True
             self._sealer.check(channel, number, seq, spare)
         return self._sealer.open(number, seq, body)
+
+    def statistics(self) -> SecurityStatistics:
+        """See ISecurity."""
+        if not self.authenticated:
+            return SecurityStatistics(STATISTICS_TYPE, self.level, checksums=self._modern)
+        return self._sealer.statistics(self._modern, True, self.expires)
 
 
 def response_checksum(cleared: bytes) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from random import Random
 from typing import Any
 
 from twisted.internet import reactor
@@ -12,12 +14,15 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
 from rx.peer import Address
+from rx.security.kerberos.ticket import Ticket
+from rx.security.rxkad import Level, RxkadClient, RxkadServer
 from rx.server import Server as RxServer
 from rx.streams import Buffer
 from rx.transport import RxPort
 from rx.turns import Turns
 from tests.interop.requirements import missing
 from tests.rx.example import Example, Server
+from tests.support.rxkad import SESSION_KEY, Keys, token
 
 PLACES = 2
 CALLS = 5
@@ -58,6 +63,36 @@ class RxdebugTests(TestCase):
         self.assertEqual((status, errors), (0, b""))
         said: str = out.decode()
         return said
+
+    async def test_security(self) -> None:
+        """An authenticated connection is shown with its level, how long its ticket lasts, and what it has carried."""
+        server, caller = self.port(), self.port()
+        server.endpoint.secure(2, lambda: RxkadServer(Keys(), Random(1).getrandbits))
+        instance = Server()
+        RxServer(server).add(Example, lambda call: instance, security_indices=(2,))
+        ticket = Ticket("alice", "", "LAB.TEST", SESSION_KEY, 0, int(time.time()) + 2 * 3600 + 60)
+        security = RxkadClient(token(ticket), Level.CRYPT)
+        example: Any = Example.client(caller.connect(server.address, Example.service_id, security))
+        await example.Add(1, 2)
+        for port, shown in ((server, "server conn"), (caller, "client conn")):
+            said = await self.rxdebug(port.address, "-allconnections", "-long")
+            self.assertIn(shown, said)
+            self.assertIn("rxkad: level crypt", said)
+            sent, received = (re.search(rf"{what} (\d+) bytes in (\d+) packets", said) for what in ("Sent", "Received"))
+            assert sent is not None
+            assert received is not None
+            self.assertEqual((sent[2], received[2]), ("1", "1"))
+            if port is server:
+                self.assertIn("expires in 2.0 hours", said)
+                self.assertIn("authenticated", said)
+                self.assertEqual(sent[1], "4")  # an integer; what is received is counted as it came, in whole blocks
+                self.assertEqual(int(received[1]) % 8, 0)
+        said = await self.rxdebug(server.address, "-peers", "-long", "-noconns")
+        self.assertIn("congestion window 17, MTU", said)
+        free = re.search(r"Free packets: (\d+)/(\d+), .* used FDs: (\d+)", said)
+        assert free is not None
+        self.assertEqual(free[1], free[2])
+        self.assertGreater(int(free[3]), 3)
 
     async def test_modes(self) -> None:
         """Version, counters, peers, connections and what their calls wait for are as they are."""

@@ -7,11 +7,14 @@ from typing import Any
 
 from rx.constants import CallState, DebugType, Flag, PacketType
 from rx.packet import DEBUG_CONNECTION, DEBUG_PEER, DEBUG_REQUEST, DEBUG_STATS, RX_STATISTICS
+from rx.security.interfaces import Binding
+from rx.security.rxkad import Level
 from rx.turns import Turns
 from tests.rx.cases import DirectCase
 from tests.support.captures import VECTORS
-from tests.support.craft import craft, data
+from tests.support.craft import EPOCH, craft, data
 from tests.support.pcap import datagrams
+from tests.support.rxkad import NOW, USER, client, server
 
 ASKER = ("10.0.0.9", 40000)
 
@@ -90,6 +93,64 @@ class DebugTests(DirectCase):
         self.server.handle_timeout(self.now)
         self.assertEqual(self.connections(DebugType.GETALLCONN), [])
 
+    def test_security(self) -> None:
+        """What a connection's rxkad has let through is told with its level, its checksums and its ticket's end."""
+        here, there = client(level=Level.AUTH), server()
+        self.server.secure(2, lambda: there)
+        self.server.offer(2, (2,))
+        self.server.unix_offset = NOW - self.now
+        here.bind(Binding(EPOCH, 0x300, 2))
+        fields: dict[str, Any] = {"cid": 0x300, "security_index": 2, "service_id": 2}
+
+        spare, body = here.seal(0, 1, 1, b"request")
+        (challenge,) = self.give(data(body, spare=spare, **fields))
+        (told,) = self.connections(DebugType.GETALLCONN)
+        self.assertEqual((told.security.type, told.security.flags, told.security.expires), (3, 8, 0))
+
+        self.give(craft(PacketType.RESPONSE, here.respond(challenge[28:], (0, 0, 0, 0)), number=0, **fields))
+        (event,) = self.server.events()
+        event.call.write(b"the reply")
+        event.call.end_writing()
+        self.sent()
+        (told,) = self.connections(DebugType.GETALLCONN)
+        security = told.security
+        self.assertEqual((security.type, security.level, security.flags, security.expires), (3, 1, 2 | 8, USER.end))
+        self.assertEqual((security.packets_received, security.packets_sent), (1, 1))
+        self.assertEqual((security.bytes_received, security.bytes_sent), (len(body), len(b"the reply")))
+
+    def test_many_connections(self) -> None:
+        """A walk over thousands of connections takes each once, and looks at the whole list but once a second."""
+        keys = [index * 4 for index in range(2_000)]
+        for cid in keys:
+            self.arrive(cid=cid)
+        walked: list[int] = []
+        debug = self.server.debug
+        taken = debug._listed_connections
+        lists: set[int] = set()
+
+        def listed(type_: int, now: float) -> list[Any]:
+            made = taken(type_, now)
+            lists.add(id(made))
+            return made
+
+        debug._listed_connections = listed  # type: ignore[method-assign]
+        while (record := DEBUG_CONNECTION.unpack(self.ask(DebugType.GETALLCONN, len(walked)))).cid != 0xFFFF_FFFF:
+            walked.append(record.cid)
+        self.assertEqual(walked, keys)
+        self.assertEqual(len(lists), 1)
+
+    def test_packets(self) -> None:
+        """ "Free packets" fall by what waits to be read; files open are what the driver counted."""
+        before = DEBUG_STATS.unpack(self.ask(DebugType.GETSTATS))
+        self.assertEqual(before.packets, self.limits.buffered_bytes // 1444)
+        self.assertEqual((before.free_packets, before.used_fds), (before.packets, 0))
+        self.server.debug.count_descriptors = lambda: 7
+        self.give(*(data(bytes(1000), seq=seq, last=False) for seq in range(1, 11)))
+        self.now += 1.0
+        after = DEBUG_STATS.unpack(self.ask(DebugType.GETSTATS))
+        self.assertIn(before.free_packets - after.free_packets, (6, 7))
+        self.assertEqual(after.used_fds, 7)
+
     def test_peers(self) -> None:
         """GETPEER tells each address once, with what was exchanged."""
         call = self.arrive().call
@@ -98,7 +159,7 @@ class DebugTests(DirectCase):
         self.sent()
         peer = DEBUG_PEER.unpack(self.ask(DebugType.GETPEER))
         self.assertEqual((peer.host, peer.port, peer.interface_mtu), (b"\x0a\0\0\x02", 7001, 1444))
-        self.assertEqual((peer.sent, peer.resent), (1, 0))
+        self.assertEqual((peer.sent, peer.resent, peer.congestion_window), (1, 0, 16))
         self.assertEqual((peer.bytes_received, peer.bytes_sent), (28 + 7, 28 + 6))
         self.assertEqual(DEBUG_PEER.unpack(self.ask(DebugType.GETPEER, 1)).host, b"\xff" * 4)
 

@@ -267,8 +267,8 @@ class Turns(SynchronousTestCase):
         self.connection.close()
         self.ports.advance(2.0)
         for port in (self.ports.client, self.ports.server):
-            self.assertEqual(port._conversations, {})
-            self.assertEqual(port._arrived, 0)
+            self.assertEqual(port.conversations.by_call, {})
+            self.assertEqual(port.conversations.arrived, 0)
         self.assertEqual(self.ports.rx_server._turns.running, 1)  # the procedure waits on, for itself
         self.ports.instance.waiting[1].callback(1)
         self.assertEqual(self.ports.rx_server._turns.running, 0)

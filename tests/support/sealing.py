@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from zope.interface import implementer
 
 from rx.errors import Abort
-from rx.security.interfaces import ANONYMOUS, Binding, Identity, ISecurity
+from rx.security.interfaces import ANONYMOUS, Binding, Identity, ISecurity, SecurityStatistics
 
 INDEX = 2
 BAD_RESPONSE = 19270400
@@ -23,7 +23,6 @@ class Sealing:
     """Either end. The client proves itself by naming `word`; packets are turned over between a header and a trailer."""
 
     index = INDEX
-    level = 2
     sealing = True
     header_size = len(HEADER)
     trailer_size = len(TRAILER)
@@ -73,3 +72,6 @@ class Sealing:
         if spare != self._checksum(channel, number, seq) or body[:4] != HEADER or body[-5:] != TRAILER:
             raise Abort(BAD_SEAL, "tampered with")
         return body[4:-5][::-1]
+
+    def statistics(self) -> SecurityStatistics:
+        return SecurityStatistics(type=INDEX + 1, level=2, authenticated=self.authenticated)
