@@ -27,9 +27,12 @@ from tests.vlserver.support import entry, uip
 from tests.vlserver.test_privileges import ARGUMENTS
 from vlserver.procedures.base import FIRST_OPCODE
 from vlserver.server import VLServer
-from vlserver.store.memory import MemoryStore
+from vlserver.store import open_store
 
 GET_ADDRS = 515
+
+SHOWN = 200
+"""Characters of an answer that are shown before the first that differs, and twice as many behind it."""
 
 MANY = 270
 """More servers than a database has slots for."""
@@ -103,7 +106,11 @@ async def outcome(answer: Awaitable[Any]) -> Any:
 
 
 def flat(answer: Any) -> Any:
-    """An answer whose linked list, if it has one, is a list: of a long one Python neither compares nor prints nodes."""
+    """An answer to compare.
+
+    A linked list is a list: of a long one Python neither compares nor prints the nodes. Where to go on in a listing is
+    whether to go on: the index is a place in the server's file.
+    """
     match answer:
         case (count, vldb_list(node) | nvldb_list(node)):
             entries = []
@@ -111,7 +118,18 @@ def flat(answer: Any) -> Any:
                 entries.append(node.VldbEntry)
                 node = node.next_vldb
             return count, entries
+        case (int(), tuple(), int()):
+            count, entries, following = answer
+            return count, entries, following >= 0
     return answer
+
+
+def different(given: Any, expected: Any) -> str:
+    """Ours and stock's answer from where they differ."""
+    ours, stock = str(given), str(expected)
+    same = next((at for at, (one, other) in enumerate(zip(ours, stock, strict=False)) if one != other), 0)
+    start = max(0, same - SHOWN)
+    return f"...{ours[start:][: 3 * SHOWN]}, stock ...{stock[start:][: 3 * SHOWN]}"
 
 
 def by_index(index: int) -> ListAddrByAttributes:
@@ -143,12 +161,13 @@ class DifferentialTest(InteropTest):
         wait_for("the stock vlserver to have a quorum", writable, seconds=60)
         return node
 
-    def our_vlserver(self, noauth: bool, restricted: bool = False) -> tuple[str, int]:
+    def our_vlserver(self, noauth: bool, restricted: bool = False, url: str = "memory:") -> tuple[str, int]:
         """Where it serves."""
         any_reactor: Any = reactor
         authority = Authority(UserList(), noauth=noauth, own=[])
         port = RxPort(any_reactor, "127.0.0.1")
-        server = VLServer(MemoryStore(time.time), [port], authority, time.time, restricted)
+        store = open_store(url, any_reactor, time.time)
+        server = VLServer(store, [port], authority, time.time, restricted)
         server.startService()
         self.addCleanup(server.stopService)
         return port.address
@@ -165,11 +184,11 @@ class DifferentialTest(InteropTest):
         self.addCleanup(lambda: Deferred.fromCoroutine(port.stop()))
         return service.client(port.connect(address, service.service_id, dead_seconds=30))
 
-    async def compared(self, world: World, count: int, seed: int) -> tuple[VL, VL]:
+    async def compared(self, world: World, count: int, seed: int, url: str = "memory:") -> tuple[VL, VL]:
         """Clients of stock and ours, between which so many RPCs have made no difference."""
         node = self.stock_vlserver("-noauth")
         stock = self.client((node.address, 7003), node)
-        ours = self.client(self.our_vlserver(noauth=True))
+        ours = self.client(self.our_vlserver(noauth=True, url=url))
         self.assertEqual(await ours.GetAddrs(0, 0), await stock.GetAddrs(0, 0))
         generator = Generator(random.Random(seed), world)
         for step in range(count):
@@ -177,7 +196,7 @@ class DifferentialTest(InteropTest):
             expected = await outcome(getattr(stock, name)(*arguments))
             given = await outcome(getattr(ours, name)(*arguments))
             if given != expected:
-                self.fail(f"step {step}: {name}{arguments}: {given}, stock {expected}")
+                self.fail(f"step {step}: {name}{arguments}: {different(given, expected)}")
         self.assertEqual(await self.walked(ours), await self.walked(stock))
         return stock, ours
 
@@ -187,9 +206,11 @@ class DifferentialTest(InteropTest):
         await self.compared(CROWDED, allowance.count, allowance.seed)
 
     async def test_wide(self) -> None:
-        """So are they in a database of many entries and servers, with names, ids and addresses at their limits."""
+        """So are they in a database of many entries and servers, with names, ids and addresses at their limits. Ours
+        is on SQLite.
+        """
         allowance = budget("vlserver.differential.wide", full=10_000, least=400)
-        await self.compared(WIDE, allowance.count, allowance.seed)
+        await self.compared(WIDE, allowance.count, allowance.seed, f"sqlite:///{self.mktemp()}")
 
     def test_every_opcode(self) -> None:
         """The generator knows every RPC of the service but those that `walked` and `test_counters` call."""
