@@ -100,8 +100,13 @@ def put_in_place(new: str, path: str, aside: str) -> bool:
 
     At every moment there is a database under `path`: a server started meanwhile never makes an empty one.
     """
+    existed = Path(path).exists()
+    for suffix in LIVE_FILES:
+        if Path(new + suffix).exists():
+            raise StoreError(f"{new} is still in use")
+        if not existed and Path(path + suffix).exists():
+            raise StoreError(f"{path + suffix} belongs to a database that was moved away without it")
     try:
-        existed = Path(path).exists()
         if existed:
             _settle(path)
             for suffix in LIVE_FILES:  # left only by a file that SQLite cannot open: they stay together
