@@ -35,6 +35,10 @@ R = TypeVar("R")
 B = TypeVar("B", bound="Base")
 
 
+class Untranslated(Abort):
+    """A refusal that OpenAFS servers give before they have looked who asks: in errno's numbers to everybody."""
+
+
 class ServerCall(Protocol):
     """What is used of a call (rx.server.ServerCall)."""
 
@@ -142,6 +146,8 @@ def _served(
         self.user = await server.clients.admit(self.call, active=active)
         try:
             return await method(self, *args, **kwargs)
+        except Untranslated:
+            raise
         except Abort as abort:
             code = self.translated(abort.code)
             if code == abort.code:

@@ -19,7 +19,7 @@ from afs.types import (
     AFSVolSync,
 )
 from fileserver import rights
-from fileserver.procedures.base import Base, disk_code, procedure
+from fileserver.procedures.base import Base, Untranslated, disk_code, procedure
 from fileserver.status import Target, callback, data_stored, failed_status, status_stored
 from fileserver.volume.vn import FILE, SYMLINK, Vn, blocks
 from fileserver.volume.volume import Volume
@@ -129,7 +129,7 @@ class Files(Base):
     async def _bulk(self, fids: tuple[AFSFid, ...], *, inline: bool) -> BulkReply:
         """Up to 50 statuses. `inline`: an error stands in the place of what failed, and the call succeeds."""
         if not fids:
-            raise Abort(errno.EINVAL)
+            raise Untranslated(errno.EINVAL)
         statuses: list[AFSFetchStatus] = []
         promises: list[AFSCallBack] = []
         sync = AFSVolSync()
@@ -146,7 +146,6 @@ class Files(Base):
             try:
                 async with self.server.registry.use(volume_id) as volume:
                     volume.touch()
-                    sync = volume.volsync
                     for fid in wanted:
                         try:
                             reported, promised = await self._status(volume, fid, bulk=True)
@@ -155,6 +154,7 @@ class Files(Base):
                         else:
                             statuses.append(reported)
                             promises.append(promised)
+                            sync = volume.volsync
             except Abort as abort:
                 for _ in wanted[len(statuses) - done :]:
                     failed(abort)

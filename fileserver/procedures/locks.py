@@ -11,6 +11,11 @@ from rx.errors import Abort
 READ_ONLY = 30
 """VREADONLY, the same number as EROFS."""
 
+STATELESS = AFSVolSync()
+"""Answers every lock in a read-only volume but one for writing: what nobody can break needs no state. The volume is not
+looked at (afsfileprocs.c SAFSS_SetLock).
+"""
+
 
 class Locks(Base):
     """See the module."""
@@ -43,10 +48,9 @@ class Locks(Base):
         kind = locks.lock_type(number)
         async with self.server.registry.use(fid.Volume) as volume:
             if not volume.writable:
-                # A read lock nobody can break needs no state.
                 if kind is locks.LockType.WRITE:
                     raise Abort(READ_ONLY)
-                return volume.volsync
+                return STATELESS
             async with self.opened(volume, fid, exclusive=True) as target:
                 vn = target.vn
                 rights.set_lock(vn.disk, target.access, kind)
@@ -56,6 +60,8 @@ class Locks(Base):
 
     async def _extend(self, fid: AFSFid) -> AFSVolSync:
         async with self.server.registry.use(fid.Volume) as volume:
+            if not volume.writable:
+                return STATELESS
             async with volume.exclusive(fid) as (vn,):
                 locks.extend_lock(vn.disk, self.server.now())
                 await vn.save()
@@ -66,7 +72,7 @@ class Locks(Base):
         async with self.server.registry.use(fid.Volume) as volume:
             sync = volume.volsync
             if not volume.writable:
-                return sync
+                return STATELESS
             async with volume.exclusive(fid) as (vn,):
                 if locks.release_lock(vn.disk):
                     broken.append(self.server.breaks.take(fid, self.host))

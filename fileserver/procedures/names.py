@@ -57,6 +57,9 @@ class Names(Base):
         breaks = self.server.breaks
         async with self.server.registry.use(dir_fid.Volume) as volume:
             volume.touch(wrote=True)
+            require_writable(volume)
+            async with volume.shared(dir_fid) as vn:  # who may not insert learns nothing of the other object
+                rights.change_directory(self.directory(volume, vn).access, rights.INSERT)
             # Directories have odd numbers: one is refused below, once the caller's right is known, and not looked at.
             fids = (dir_fid,) if existing_fid.Vnode & 1 else (dir_fid, existing_fid)
             async with volume.exclusive(*fids) as vns:
@@ -172,11 +175,9 @@ class Names(Base):
 
     async def look_up(self, volume: Volume, dir_fid: AFSFid, name: bytes, right: int) -> tuple[int, int] | None:
         """(vnode, uniquifier) a name leads to now. Abort: EINVAL for the names every directory has, EACCES, ENOTDIR."""
+        require_writable(volume)
         async with volume.shared(dir_fid) as vn:
-            parent = self.directory(volume, vn)
-            if not volume.writable:
-                raise Abort(errno.EROFS)
-            rights.change_directory(parent.access, right)
+            rights.change_directory(self.directory(volume, vn).access, right)
             if name in (b".", b".."):
                 raise Abort(errno.EINVAL)
             found = (await vn.directory()).lookup(name)
@@ -204,6 +205,12 @@ def check_new_name(name: bytes) -> None:
     """Abort(EINVAL) for a name that clients would not find again."""
     if b"/" in name or name.endswith(b"@sys"):
         raise Abort(errno.EINVAL)
+
+
+def require_writable(volume: Volume) -> None:
+    """Abort(EROFS), which goes before all that can be wrong with vnodes."""
+    if not volume.writable:
+        raise Abort(errno.EROFS)
 
 
 async def check_removable(child: Vn, *, wants_directory: bool) -> None:

@@ -7,7 +7,7 @@ import errno
 from afs.errors import VolumeError
 from afs.rpc.fs import AFSVolumeInfo, FsCmdInputs, FsCmdOutputs, VolumeInfo
 from afs.types import AFSCallBack, AFSFetchStatus, AFSFid, AFSStoreStatus, AFSVolSync
-from fileserver.procedures.base import Base, procedure
+from fileserver.procedures.base import Base, Untranslated, procedure
 from rx.errors import Abort
 
 NO_ROOT_VOLUME = 122
@@ -29,7 +29,7 @@ class Obsolete(Base):
 
     @procedure
     async def CheckToken(self, vice_id: int, token: bytes) -> None:
-        raise Abort(NO_TOKEN_CHECK)
+        raise Untranslated(NO_TOKEN_CHECK)
 
     @procedure
     async def GetVolumeInfo(self, volume_name: bytes) -> VolumeInfo:
@@ -48,6 +48,7 @@ class Obsolete(Base):
     async def FsCmd(self, fid: AFSFid, inputs: FsCmdInputs) -> FsCmdOutputs:
         raise Abort(errno.EINVAL)
 
+    @procedure
     async def CallBackRxConnAddr(self, addr: int) -> None:
         raise Abort(NO_ADDRESS)
 
@@ -55,5 +56,5 @@ class Obsolete(Base):
     async def FlushCPS(self, ids: tuple[int, ...], addresses: tuple[int, ...], spare1: int) -> tuple[int, int]:
         """Administrators only. There is nothing to forget while groups are not asked of a protection server."""
         if not self.user.caller.admin:
-            raise Abort(errno.EPERM)
+            raise Untranslated(errno.EPERM)
         return 0, 0

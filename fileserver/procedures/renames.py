@@ -13,7 +13,7 @@ from fileserver import rights
 from fileserver.breaks import Broken
 from fileserver.directory import PAGE_SIZE
 from fileserver.procedures.base import RETRIES, procedure
-from fileserver.procedures.names import Names, check_new_name, drop_link, enter
+from fileserver.procedures.names import Names, check_new_name, drop_link, enter, require_writable
 from fileserver.status import Target, directory_changed
 from fileserver.volume.vn import DIRECTORY, Vn
 from fileserver.volume.volume import Volume
@@ -68,6 +68,10 @@ class Renames(Names):
         self, volume: Volume, old_dir: AFSFid, old_name: bytes, new_dir: AFSFid, new_name: bytes
     ) -> AsyncIterator[Move]:
         """Look up, lock in the order of vnode numbers, make sure that nothing has changed meanwhile, check."""
+        require_writable(volume)
+        for fid in sorted((old_dir, new_dir), key=lambda each: each.Vnode):
+            async with volume.shared(fid) as vn:
+                self.directory(volume, vn)
         for _ in range(RETRIES):
             async with AsyncExitStack() as stack:
                 source = await self.look_up(volume, old_dir, old_name, rights.DELETE)

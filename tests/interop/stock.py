@@ -85,10 +85,10 @@ def start_database(node: Node, programs: Sequence[str] = ("vlserver", "ptserver"
     return daemons
 
 
-def start_fileserver(node: Node) -> dict[str, Daemon]:
-    """Start a stock demand-attach fileserver and wait until its volume server answers."""
+def start_fileserver(node: Node, options: Sequence[str] = ()) -> dict[str, Daemon]:
+    """Start a stock demand-attach fileserver, with options of its own, and wait until its volume server answers."""
     commands = {
-        "dafileserver": ["/usr/lib/openafs/dafileserver", "-L"],
+        "dafileserver": ["/usr/lib/openafs/dafileserver", "-L", *options],
         "davolserver": ["/usr/lib/openafs/davolserver"],
         "salvageserver": ["/usr/lib/openafs/salvageserver"],
     }

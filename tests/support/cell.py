@@ -57,7 +57,7 @@ async def start_cell(
 
     `backend` is memory or namei-user; fileserver n has the address 127.0.0.n and the one partition /vicepa. An
     `authority` replaces the one that `noauth` means. `tap` is on every server's ports. `settings` are further ones of
-    the fileservers (`fileserver.service.Settings`).
+    the fileservers (`fileserver.service.Settings`), `authentication` of the vlserver too.
     """
     cell = Cell(Path(case.mktemp()), backend, noauth, authority=authority, tap=tap, settings=settings)
     case.addCleanup(lambda: maybeDeferred(cell.stop))
@@ -179,7 +179,8 @@ class Cell:
 
         any_reactor: Any = reactor
         port = RxPort(any_reactor, str(VLSERVER), self._vlserver_port, tap=self._tap)
-        self._vlserver = VLServer(self._store, [port], self._authority, time.time)
+        authentication = (self._settings or {}).get("authentication")
+        self._vlserver = VLServer(self._store, [port], self._authority, time.time, authentication=authentication)
         self._vlserver.startService()
         self._vlserver_port = port.address[1]
 

@@ -123,10 +123,12 @@ class Locks(World):
         self.run_now(self.on(1).OldSetLock(fid, 0, AFSVolSync()))
 
     def test_read_only_volumes(self) -> None:
-        """A read lock there succeeds without any state; a write lock does not."""
+        """A read lock there succeeds without any state, whatever it is of; a write lock does not."""
         fid = AFSFid(READONLY, 1, 1)
-        self.assertEqual(self.run_now(self.on(1).SetLock(fid, 0)).spare1, 22)
-        self.run_now(self.on(1).ReleaseLock(fid))
+        for each in (fid, AFSFid(READONLY, 99, 9)):
+            self.assertEqual(self.run_now(self.on(1).SetLock(each, 0)), AFSVolSync())
+            self.assertEqual(self.run_now(self.on(1).ExtendLock(each)), AFSVolSync())
+            self.assertEqual(self.run_now(self.on(1).ReleaseLock(each)), AFSVolSync())
         self.refused(errno.EROFS, self.on(1).SetLock(fid, 1))
 
     def test_refused(self) -> None:
