@@ -163,7 +163,7 @@ class StoreContract(_Base):
         store = self.open_store()
         self.addCleanup(lambda: ensureDeferred(store.close()))
         volumes = [replace(a_volume(b"v%d" % key, key, A, B, name_order=-key), key=key) for key in (1, 2, 4, 7)]
-        rows = [
+        rows: list[Row] = [
             SERVER,
             OTHER,
             Partition(A, 0, 0, 0),
