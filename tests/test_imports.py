@@ -23,7 +23,14 @@ MAY_IMPORT = {
 
 OURS = {"xdr", "rx", "afs", "vlserver", "fileserver", "vos", "tests"}
 
-TWISTED_IN_RX = {"rx/transport.py", "rx/clock.py", "rx/client.py", "rx/server.py", "rx/taps/faults.py"}
+TWISTED_IN_RX = {
+    "rx/transport.py",
+    "rx/conversation.py",
+    "rx/clock.py",
+    "rx/client.py",
+    "rx/server.py",
+    "rx/taps/faults.py",
+}
 """The driver, and the tap that holds calls. The engine, security and services know no reactor."""
 
 IMPURE = {"time", "socket", "random", "select", "asyncio", "threading", "os"}
