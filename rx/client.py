@@ -14,6 +14,7 @@ from rx.constants import RxCode
 from rx.dispatch import exchange
 from rx.errors import CallLost
 from rx.peer import Address
+from rx.rpcstats import RpcStatistics
 from rx.service import Operation
 
 if TYPE_CHECKING:
@@ -41,16 +42,18 @@ class Connection:
 
     async def call(self, operation: Operation, arguments: tuple[Any, ...], timeout: float | None = None) -> Any:
         """Carry out one call. Raises Abort or CallLost. Cancelling it, or any error of ours, aborts it on the wire."""
+        port = self._port
+        begun = port.now()
         seconds = self._hard_seconds if timeout is None else timeout
-        deadline = None if seconds is None else self._port.now() + seconds
+        deadline = None if seconds is None else begun + seconds
         waiting: Deferred[Call] | None = None
         conversation: CallConversation | None = None
         alarm: Any = None
 
         def expire() -> None:
             nonlocal alarm
-            if deadline is not None and (early := deadline - self._port.now()) > 0:
-                alarm = self._port.reactor.callLater(early, expire)  # somebody has set the machine's clock
+            if deadline is not None and (early := deadline - port.now()) > 0:
+                alarm = port.reactor.callLater(early, expire)  # somebody has set the machine's clock
                 return
             error = CallLost(RxCode.RX_CALL_TIMEOUT, f"{operation.name} took longer than {seconds} s")
             if conversation is not None:
@@ -60,14 +63,14 @@ class Connection:
                 waiting.errback(error)
 
         if seconds is not None:
-            alarm = self._port.reactor.callLater(seconds, expire)
+            alarm = port.reactor.callLater(seconds, expire)
         try:
             call = self._free_call()
             if call is None:
                 waiting = Deferred(self._waiting.remove)
                 self._waiting.append(waiting)
                 call = await waiting
-            conversation = self._port.conversations.begin(call, self._channel_freed)
+            conversation = port.conversations.begin(call, self._channel_freed)
             self._open.add(conversation)
             return await exchange(operation, arguments, conversation)
         finally:
@@ -76,6 +79,15 @@ class Connection:
             if conversation is not None:
                 conversation.abort(RxCode.RX_USER_ABORT)
                 self._open.discard(conversation)
+                if port.rpc_statistics is not None and port.rpc_statistics.on:
+                    self._note(port.rpc_statistics, operation, conversation, begun)
+
+    def _note(
+        self, statistics: RpcStatistics, operation: Operation, conversation: CallConversation, begun: float
+    ) -> None:
+        started = conversation.call.started
+        sent, received = conversation.bytes_sent, conversation.bytes_received
+        statistics.note(operation, self.peer, True, sent, received, started - begun, self._port.now() - started)
 
     def close(self) -> None:
         """End every call of the connection in CallLost and forget it."""

@@ -21,7 +21,7 @@ from rx.dispatch import answer, read_opcode
 from rx.errors import RxError
 from rx.peer import Address
 from rx.rpcstats import RpcStatistics
-from rx.service import OPCODE_SIZE, Procedure, Procedures, Service
+from rx.service import OPCODE_SIZE, Operation, Procedure, Procedures, Service
 from rx.timers import DEAD_SECONDS, IDLE_SECONDS
 from rx.transport import RxPort
 from rx.turns import Turns
@@ -86,8 +86,15 @@ class Server:
         self._turns: Turns[Callable[[], None]] = turns or Turns()
         port.endpoint.turns = self._turns
         self.services: list[Offered] = []
-        self.rpc_statistics: RpcStatistics | None = None
-        """Where calls are counted as the RXSTATS service tells them; several servers of a process share one."""
+
+    @property
+    def rpc_statistics(self) -> RpcStatistics | None:
+        """Where the port's calls are counted; None while nobody can ask."""
+        return self._port.rpc_statistics
+
+    @rpc_statistics.setter
+    def rpc_statistics(self, statistics: RpcStatistics) -> None:
+        self._port.rpc_statistics = statistics
 
     def add(
         self,
@@ -161,8 +168,9 @@ class Server:
                 seconds = perf_counter() - started
                 procedure.calls += 1
                 procedure.seconds += seconds
-                if self.rpc_statistics is not None and self.rpc_statistics.on:
-                    self._note(self.rpc_statistics, procedure, conversation, seconds)
+                statistics = self._port.rpc_statistics
+                if statistics is not None and statistics.on:
+                    self._note(statistics, procedure.operation, conversation, seconds)
             if (waiting := self._turns.leave(conversation.peer[0])) is not None:
                 self._port.reactor.callLater(0, waiting)
 
@@ -180,11 +188,11 @@ class Server:
         conversation.abort(refusal.code)
 
     def _note(
-        self, statistics: RpcStatistics, procedure: Procedure, conversation: CallConversation, seconds: float
+        self, statistics: RpcStatistics, operation: Operation, conversation: CallConversation, seconds: float
     ) -> None:
         queued = self._port.now() - conversation.call.started - seconds
         sent, received = conversation.bytes_sent, conversation.bytes_received
-        statistics.note(procedure.operation, conversation.peer, False, sent, received, queued, seconds)
+        statistics.note(operation, conversation.peer, False, sent, received, queued, seconds)
 
     def _count_error(self, procedure: Procedure | None) -> None:
         if procedure is not None:

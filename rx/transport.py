@@ -30,6 +30,7 @@ from rx.limits import Limits
 from rx.output import Datagrams
 from rx.pace import Pace
 from rx.peer import Address
+from rx.rpcstats import RpcStatistics
 from rx.taps import Tap
 from rx.timers import DEAD_SECONDS
 from rx.udp import Datagram, DatagramPort, UdpSocket, count_descriptors
@@ -83,6 +84,10 @@ class RxPort:
         self._socket: DatagramPort | None = None
         self.conversations = Conversations(self)
         """Of the calls in progress, ours and our clients'."""
+        self.rpc_statistics: RpcStatistics | None = None
+        """Where calls are counted, made and served, as the RXSTATS service tells them; the ports of a process share
+        one.
+        """
         self.suspended = 0
         """Calls being served that wait for something else than the network: then the port sleeps rather than looks."""
         self._pace = Pace()

@@ -13,7 +13,7 @@ from afs.rpc.rxstats import RXSTATS
 from afs.rpc.vl import VL
 from rx.errors import Abort
 from rx.rpcstats import PEERS, RpcStatistics
-from rx.server import ServerCall
+from rx.server import Server, ServerCall
 from rx.service import InProcess
 from tests.rx.ports import Ports
 
@@ -81,6 +81,30 @@ class OnTheWireTests(SynchronousTestCase):
         port = self.ports.client.address[1]
         self.assertEqual(row[:4], (0x0100007F, port >> 8 | (port & 0xFF) << 8, 0, 15))
         self.assertEqual(self.ports.run(self.client.RetrieveProcessRPCStats(1))[3], 0)
+
+    def test_own_calls(self) -> None:
+        """Calls that the process makes count apart from those it serves, and the peer of them is a server."""
+        self.ports.run(self.client.EnableProcessRPCStats())
+        self.ports.run(self.client.EnablePeerRPCStats())
+        Server(self.ports.client).add(VL, lambda call: Probed())
+        back: Any = VL.client(self.ports.server.connect(self.ports.client.address, VL.service_id))
+        nobody: Any = VL.client(self.ports.server.connect(self.ports.client.address, 99))
+        self.ports.run(back.ProbeServer())
+        self.ports.run(self.vl.ProbeServer())
+        self.assertRaises(Abort, self.ports.run, nobody.ProbeServer())
+        here, port = 0x0100007F, self.ports.client.address[1]
+        for name, peer in (
+            ("Process", (2**32 - 1, 2**32 - 1)),
+            ("Peer", (here, port >> 8 | (port & 0xFF) << 8)),
+        ):
+            rows = self.rows(self.ports.run(getattr(self.client, f"Retrieve{name}RPCStats")(1)))
+            self.assertEqual(
+                [(row[:3], row[6:12]) for row in sorted(rows, key=lambda row: row[2])],
+                [
+                    ((*peer, 0), (0, 1, 0, 0, 0, 4)),
+                    ((*peer, 1), (0, 2, 0, 8, 0, 0)),
+                ],
+            )
 
     def test_disable(self) -> None:
         """Disabled, what was counted is gone."""
