@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import Attribute, Interface
 
 
@@ -154,6 +156,31 @@ class VolumeHeader:
     dir_diff_author: tuple[int, ...] = (0,) * 6
 
 
+class Ownership(Protocol):
+    """What those who write to a partition and answer for it ask."""
+
+    def check(self) -> None:
+        """Raises Fenced unless this server owns the partition at this moment. From any thread."""
+        ...
+
+    def settled(self) -> Deferred[bool]:
+        """Fires when that is known again: whether it owns the partition."""
+        ...
+
+
+class OursAlone:
+    """Of storage that no other server reaches."""
+
+    def check(self) -> None:
+        """Always ours."""
+
+    def settled(self) -> Deferred[bool]:
+        return succeed(True)
+
+
+OURS_ALONE = OursAlone()
+
+
 class IPartition(Interface):
     """A vice partition: where volumes live. Methods that touch the disk are coroutines; a back end may use threads
     inside."""
@@ -162,6 +189,7 @@ class IPartition(Interface):
     number: int = Attribute("0 for /vicepa ... 254")
     uuid: UUID = Attribute("the partition object's identity, kept on the partition itself")
     backend: str = Attribute("namei, namei-user or memory")
+    ownership: Ownership = Attribute("whether it is this server's; asked before every write and every answer")
 
     async def volumes() -> Sequence[VolumeIds]:
         """All volumes that have a header here. Unreadable headers are logged and left out, never touched."""

@@ -27,6 +27,9 @@ MEMORY = "memory"
 TAKE_SECONDS = 60.0
 """How long a mount waits for an owner to let go: longer than it may take to close its volumes."""
 
+DRAIN_SECONDS = 10.0
+"""How long an unmount waits for running calls, unless told otherwise."""
+
 Opener = Callable[[Known, Tenancy], IPartition]
 """Opens a partition of one back-end type. Called in a thread. Raises StoreError, OSError."""
 

@@ -151,7 +151,7 @@ async def _open(
         held.close()
         raise
     undo.push_async_callback(_let_go, tenure, known)
-    partition = await means.in_thread(means.openers[label.backend], known, Tenancy(tenure.check, replaced))
+    partition = await means.in_thread(means.openers[label.backend], known, Tenancy(tenure, replaced))
     return Mounted(known, partition, label.epoch, tenure)
 
 

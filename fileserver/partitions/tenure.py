@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, Protocol, Self
+from typing import Any, Self
 from uuid import UUID
 
 from twisted.internet.defer import Deferred
@@ -78,18 +78,6 @@ class Claim:
         """Whoever has the label needs no claim."""
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(partition, CLAIM_FILE))
-
-
-class Ownership(Protocol):
-    """What those who write and answer ask."""
-
-    def check(self) -> None:
-        """Raises Fenced unless this server owns the partition at this moment. From any thread."""
-        ...
-
-    def settled(self) -> Deferred[bool]:
-        """Fires when that is known again: whether it owns the partition."""
-        ...
 
 
 class Tenure:

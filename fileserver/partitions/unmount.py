@@ -7,9 +7,10 @@ from twisted.logger import Logger
 from afs.rpc.volpartitions import VSTEP
 from fileserver.interfaces import StoreError
 from fileserver.partitions.hooks import Verb, run_hook
-from fileserver.partitions.means import Means, Mounted, Order
+from fileserver.partitions.means import DRAIN_SECONDS, Means, Mounted, Order
 from fileserver.partitions.operations import Operation
 from fileserver.partitions.table import Known
+from fileserver.partitions.take import Refused
 
 log = Logger(namespace="fileserver.partitions")
 
@@ -19,7 +20,13 @@ async def take_down(means: Means, mounted: Mounted, operation: Operation, order:
     again.
     """
     known = mounted.known
+    gate = means.registry.freeze(known.number)
     operation.step(VSTEP.FROZEN)
+    if not await means.registry.drained(
+        known.number, DRAIN_SECONDS if order.deadline is None else order.deadline, order.force
+    ):
+        gate.thaw()
+        raise Refused(f"{known.name} is in use: -force cuts running calls off")
     await means.registry.remove_partition(known.number)
     operation.step(VSTEP.OFFLINE)
     if mounted.tenure is not None:

@@ -14,10 +14,12 @@ from uuid import UUID, uuid4
 from zope.interface import implementer
 
 from fileserver.interfaces import (
+    OURS_ALONE,
     IPartition,
     IVolumeFiles,
     NoSuchVnode,
     NoSuchVolume,
+    Ownership,
     Space,
     Vnode,
     VolumeExists,
@@ -130,11 +132,18 @@ class MemoryPartition:
 
     backend = "memory"
 
-    def __init__(self, number: int = 0, name: str = "/vicepa", disk: Disk | None = None) -> None:
+    def __init__(
+        self,
+        number: int = 0,
+        name: str = "/vicepa",
+        disk: Disk | None = None,
+        ownership: Ownership = OURS_ALONE,
+    ) -> None:
         self.number = number
         self.name = name
         self.disk = disk or Disk()
         self.uuid = self.disk.uuid
+        self.ownership = ownership
 
     async def volumes(self) -> Sequence[VolumeIds]:
         await self.disk.before("volumes", 0)

@@ -19,9 +19,11 @@ from zope.interface import implementer
 
 from afs.names import partition_name
 from fileserver.interfaces import (
+    OURS_ALONE,
     Damaged,
     IPartition,
     NoSuchVolume,
+    Ownership,
     Space,
     VolumeExists,
     VolumeHeader,
@@ -29,7 +31,7 @@ from fileserver.interfaces import (
     WrongBackend,
 )
 from fileserver.partitions.label import Label, sync_directory, write_atomically
-from fileserver.store.descriptors import Descriptors, Guard, unguarded
+from fileserver.store.descriptors import Descriptors
 from fileserver.store.formats import (
     FORMAT_VERSION,
     VOLUME_FILE,
@@ -51,21 +53,21 @@ _HEADER_NAME = re.compile(r"V(\d{10})\.vol")
 
 @dataclass(frozen=True, slots=True)
 class Tenancy:
-    """On what terms a partition is opened. `guard` is asked before every write.
+    """On what terms a partition is opened.
 
     `taken_over`: its owner before fell silent and may hold its locks still. The label has decided between the two; the
     locks only keep salvagers and other programs away, and those that can be are made anew.
     """
 
-    guard: Guard = unguarded
+    ownership: Ownership = OURS_ALONE
     taken_over: bool = False
 
 
-OURS_ALONE = Tenancy()
+ALONE = Tenancy()
 """The terms for storage that no other server reaches."""
 
 
-def open_namei(path: str, number: int, reactor: Any, tenancy: Tenancy = OURS_ALONE) -> NameiPartition:
+def open_namei(path: str, number: int, reactor: Any, tenancy: Tenancy = ALONE) -> NameiPartition:
     """Open or begin a partition as root. Raises WrongBackend, Damaged, OSError (EBUSY: another process has it)."""
     label = Label.read(path) or begin_namei(path)
     if os.geteuid():
@@ -97,13 +99,14 @@ class NameiPartition:
         label: Label,
         reactor: Any,
         backend: str = "namei",
-        tenancy: Tenancy = OURS_ALONE,
+        tenancy: Tenancy = ALONE,
     ) -> None:
         self.path = path
         self.number = number
         self.name = partition_name(number)
         self.uuid = label.uuid
         self.backend = backend
+        self.ownership = tenancy.ownership
         check_backend(path, label, backend)
         self._metadata: Metadata = KEEPERS[label.metadata]()
         os.makedirs(os.path.join(path, DATA_DIRECTORY), 0o700, exist_ok=True)
@@ -113,7 +116,7 @@ class NameiPartition:
         self._volume_locks = ByteLocks(os.path.join(path, VOLUME_LOCKS))
         self._header_locks = ByteLocks(os.path.join(path, HEADER_LOCKS))
         self._threads = Threads(reactor, self.name)
-        self._descriptors = Descriptors(tenancy.guard)
+        self._descriptors = Descriptors(tenancy.ownership.check)
         self._groups: dict[int, Group] = {}
         self._closed = False
 

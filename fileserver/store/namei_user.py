@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 from fileserver.interfaces import WrongBackend
 from fileserver.partitions.label import Label, write_atomically
 from fileserver.store.metadata import AttributeMetadata, SidecarMetadata, has_user_attributes
-from fileserver.store.namei import OURS_ALONE, NameiPartition, Tenancy
+from fileserver.store.namei import ALONE, NameiPartition, Tenancy
 
 BACKEND = "namei-user"
 NEVER_ATTACH = "NeverAttach"
@@ -21,7 +21,7 @@ ALWAYS_ATTACH = "AlwaysAttach"
 
 
 def open_namei_user(
-    path: str, number: int, reactor: Any, metadata: str | None = None, tenancy: Tenancy = OURS_ALONE
+    path: str, number: int, reactor: Any, metadata: str | None = None, tenancy: Tenancy = ALONE
 ) -> NameiPartition:
     """Open or begin a partition; `metadata` forces the keeper of a new one ("xattr" or "sidecar").
 

@@ -19,12 +19,17 @@ CALL_BYTES = 4096
 """What a held call without data is taken to cost."""
 
 
-@dataclass(frozen=True, slots=True)
+def leave_alone(code: int) -> None:
+    """Of a call that nobody cuts off."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Holder:
-    """Whose call it is, and the bytes it keeps while it is held."""
+    """Whose call it is, and the bytes it keeps while it is held. `interrupt` ends the call with a code."""
 
     host: Hashable = None
     size: int = CALL_BYTES
+    interrupt: Callable[[int], None] = leave_alone
 
 
 SERVER = Holder()

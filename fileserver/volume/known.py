@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from fileserver.interfaces import IPartition
 from fileserver.volume.fsa import VolumeState
+from fileserver.volume.gate import Gate
 from fileserver.volume.interfaces import Surroundings
 from fileserver.volume.volume import Volume
 
@@ -15,6 +16,7 @@ class Known:
 
     def __init__(self, partition: IPartition, surroundings: Surroundings, ids: Iterable[int]) -> None:
         self.partition = partition
+        self.gate = Gate()
         self._surroundings = surroundings
         self._volumes: dict[int, Volume | None] = dict.fromkeys(ids)
 

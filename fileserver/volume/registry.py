@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager
 from errno import EINVAL
 
-from twisted.internet.defer import DeferredSemaphore, ensureDeferred, gatherResults
+from twisted.internet.defer import DeferredSemaphore, TimeoutError, ensureDeferred, gatherResults  # noqa: A004
 from twisted.logger import Logger
 
 from afs.errors import VolumeError
-from fileserver.interfaces import Damaged, IPartition, ISalvager, StoreError, VolumeExists, VolumeHeader
+from fileserver.interfaces import Damaged, Fenced, IPartition, ISalvager, StoreError, VolumeExists, VolumeHeader
 from fileserver.volume.aging import Room
 from fileserver.volume.attach import attach
 from fileserver.volume.checkout import Checkout, Mode, UnderSalvage, check_out
 from fileserver.volume.fsa import Event, VolumeState
+from fileserver.volume.gate import Gate, Refusal
 from fileserver.volume.holding import SERVER, Holder, Holds
 from fileserver.volume.interfaces import Surroundings
 from fileserver.volume.known import Known
@@ -32,6 +33,11 @@ queue there.
 
 GONE = (VolumeState.UNATTACHED, VolumeState.ERROR, VolumeState.DELETED, VolumeState.FREED)
 """States in which shutdown finds nothing left to do."""
+
+
+def no_volume(holder: Holder) -> Abort:
+    """What those are told who waited for a partition that has gone: to look for the volume anew."""
+    return Abort(VolumeError.VNOVOL)
 
 
 class Repaired(Abort):
@@ -73,9 +79,37 @@ class Registry:
         if self.salvages is not None:
             self.salvages.enter(partition)
 
-    async def remove_partition(self, number: int) -> None:
-        """Take its volumes offline, in parallel, and close it."""
+    def freeze(self, number: int) -> Gate:
+        """Hold the calls that come for a partition's volumes, until it is removed or the gate is thawed."""
+        gate = self._volumes[number].gate
+        gate.freeze()
+        return gate
+
+    async def drained(self, number: int, seconds: float, force: bool = False) -> bool:
+        """Wait until no call uses a frozen partition's volumes, and the volume server none. Whether that came about
+        within so many seconds; with `force` calls that are left then are cut off.
+        """
+        assert self._volumes[number].gate.frozen, "more would come"
+        used = [volume for volume in self._volumes[number].used() if volume.users or volume.borrowed]
+        waiting = ensureDeferred(_all_let_go(used))
+        clock = self.surroundings.clock
+        if clock is not None:
+            waiting.addTimeout(seconds, clock)
+        try:
+            await waiting
+        except TimeoutError:
+            if not force:
+                return False
+            for volume in used:
+                for holder in list(volume.holders):
+                    log.warn("{volume}: a call of {host} is cut off", volume=volume, host=holder.host)
+                    holder.interrupt(VolumeError.VNOVOL)
+        return True
+
+    async def remove_partition(self, number: int, refusal: Refusal = no_volume) -> None:
+        """Take its volumes offline, in parallel, and close it. Calls that were held for it are refused."""
         partition, known = self._partitions[number], self._volumes[number]
+        known.gate.freeze()
         if self.salvages is not None:
             await self.salvages.leave(partition)
         for volume in known.used():
@@ -86,6 +120,7 @@ class Registry:
             await self.parting(partition)
         del self._volumes[number], self._partitions[number]
         await partition.close()
+        known.gate.shut(refusal)
 
     async def shutdown(self) -> None:
         """Take everything offline and close every partition. From now on clients are told VRESTARTING."""
@@ -132,26 +167,21 @@ class Registry:
         StoreError Damaged in the context takes the volume out of service; when it is back that is Repaired, and Abort
         VSALVAGE if there is no hope.
         """
-        if self._stopping:
-            raise Abort(VolumeError.VRESTARTING)
-        volume = self.find(volume_id)
-        if volume is None:
-            raise Abort(VolumeError.VNOVOL if volume_id else EINVAL)
-        if volume.state is not VolumeState.ATTACHED:
-            await self._attach(volume, holder)
-        volume.enter()
-        damaged: Damaged | None = None
+        volume = await self._admitted(volume_id, holder)
+        volume.enter(holder)
+        damaged: Damaged | Fenced | None = None
         try:
             yield volume
-        except Damaged as damage:
+        except (Damaged, Fenced) as damage:
             damaged = damage
             condemn(volume, f"{reader}: {damage}")
         finally:
-            volume.leave()
+            volume.leave(holder)
+        await self._answerable(volume)
         if damaged is not None:
             if not self.surroundings.salvages.expects(volume):
                 raise Abort(VolumeError.VSALVAGE) from damaged
-            await self._attach(volume, holder)
+            await self._admitted(volume_id, holder)
             raise Repaired(VolumeError.VBUSY, "the volume was repaired meanwhile") from damaged
 
     def glance(self, volume_id: int) -> Volume | None:
@@ -159,22 +189,59 @@ class Registry:
         volume = self.find(volume_id)
         if volume is None or volume.state is not VolumeState.ATTACHED or self._stopping:
             return None
+        if self._volumes[volume.partition.number].gate.frozen:
+            return None
+        try:
+            volume.partition.ownership.check()
+        except Fenced:
+            return None
         return volume
 
-    async def _attach(self, volume: Volume, holder: Holder) -> None:
-        """Until it is ATTACHED. Raises Abort, see `use`."""
-        deadline = None
-        while (state := await volume.settled()) is not VolumeState.ATTACHED:
+    async def _admitted(self, volume_id: int, holder: Holder) -> Volume:
+        """The volume, attached, on a partition that takes calls and is surely ours. Raises Abort, see `use`."""
+        deadline: float | None = None
+        while True:
             if self._stopping:
                 raise Abort(VolumeError.VRESTARTING)
-            if state is VolumeState.PREATTACHED and not volume.special_status:
-                async with self.room.one_more():
-                    if volume.state is VolumeState.PREATTACHED:
-                        await attach(volume)
-                continue
-            if deadline is None:
-                deadline = self.holds.deadline()
-            await self._hold(volume, deadline, holder)
+            volume = self.find(volume_id)
+            if volume is None:
+                raise Abort(VolumeError.VNOVOL if volume_id else EINVAL)
+            gate = self._volumes[volume.partition.number].gate
+            if gate.frozen:
+                deadline = deadline or self.holds.deadline()
+                await self.holds.wait(gate.changed, deadline, holder, Abort(VolumeError.VBUSY))
+                gate.check(holder)
+            elif volume.state is not VolumeState.ATTACHED:
+                deadline = deadline or self.holds.deadline()
+                await self._attach(volume, gate, holder, deadline)
+            else:
+                await self._answerable(volume)
+                if volume.state is VolumeState.ATTACHED:
+                    return volume
+
+    async def _answerable(self, volume: Volume) -> None:
+        """Waits while it is not known whether the partition is ours. Raises Abort VNOVOL when it is not."""
+        ownership = volume.partition.ownership
+        while True:
+            try:
+                ownership.check()
+            except Fenced as unsure:
+                if not await ownership.settled():
+                    raise Abort(VolumeError.VNOVOL, str(unsure)) from unsure
+            else:
+                return
+
+    async def _attach(self, volume: Volume, gate: Gate, holder: Holder, deadline: float) -> None:
+        """One step towards ATTACHED, or until something else has happened. Raises Abort, see `use`."""
+        state = await volume.settled()
+        if state is VolumeState.ATTACHED or gate.frozen or self._stopping:
+            return
+        if state is VolumeState.PREATTACHED and not volume.special_status:
+            async with self.room.one_more():
+                if volume.state is VolumeState.PREATTACHED and not gate.frozen:
+                    await attach(volume)
+            return
+        await self._hold(volume, deadline, holder)
 
     async def _hold(self, volume: Volume, deadline: float, holder: Holder) -> None:
         """Wait until something happens to a volume that is busy or under salvage. Raises Abort where it is not, and
@@ -252,6 +319,13 @@ class Registry:
         known = self._volumes[partition.number]
         if volume_id not in known:
             known.add(volume_id, VolumeState.PREATTACHED)
+
+
+async def _all_let_go(volumes: Iterable[Volume]) -> None:
+    for volume in volumes:
+        await volume.drained()
+        while volume.borrowed:
+            await volume.changed()
 
 
 async def _shut_down(volume: Volume) -> None:

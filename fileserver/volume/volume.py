@@ -15,6 +15,7 @@ from afs.errors import VolumeError
 from afs.types import AFSFid, AFSVolSync
 from fileserver.interfaces import IPartition, IVolumeFiles, Vnode, VolumeHeader
 from fileserver.volume.fsa import REFUSAL, Automaton, VolumeState
+from fileserver.volume.holding import Holder
 from fileserver.volume.interfaces import Surroundings
 from fileserver.volume.vn import Vn
 from fileserver.volume.vnodes import Vnodes
@@ -54,6 +55,7 @@ class Volume(Automaton):
         "borrowed",
         "condemned",
         "dirty",
+        "holders",
         "id",
         "last_get",
         "marked",
@@ -77,6 +79,7 @@ class Volume(Automaton):
         self.partition = partition
         self.surroundings = surroundings
         self.users = 0
+        self.holders: dict[Holder, None] = {}  # whose calls they are, where that is known
         self.last_get = 0  # when it was last used, Unix seconds
         self.special_status = (
             0  # what clients are told while it is offline: VBUSY, VMOVED, or 0 for what the state says
@@ -126,13 +129,17 @@ class Volume(Automaton):
         """The uniquifier the next vnode gets."""
         return self._next_unique
 
-    def enter(self) -> None:
-        """One more user. Only in state ATTACHED."""
+    def enter(self, holder: Holder | None = None) -> None:
+        """One more user. Only in state ATTACHED. With a `holder` its call can be interrupted meanwhile."""
         assert self.state == VolumeState.ATTACHED, self
         self.users += 1
         self.last_get = self.surroundings.seconds()
+        if holder is not None:
+            self.holders[holder] = None
 
-    def leave(self) -> None:
+    def leave(self, holder: Holder | None = None) -> None:
+        if holder is not None:
+            self.holders.pop(holder, None)
         self.users -= 1
         if not self.users and self._drained:
             waiters, self._drained = self._drained, None

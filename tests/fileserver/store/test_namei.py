@@ -12,7 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import TestCase
 
-from fileserver.interfaces import Damaged, Fenced, IPartition, WrongBackend
+from fileserver.interfaces import Damaged, Fenced, IPartition, OursAlone, WrongBackend
 from fileserver.partitions.label import Label
 from fileserver.store.descriptors import MAX_DESCRIPTORS
 from fileserver.store.formats import CLONED
@@ -360,11 +360,12 @@ class Guarded(TestCase):
         os.mkdir(path, 0o700)
         lost = False
 
-        def guard() -> None:
-            if lost:
-                raise Fenced("lost")
+        class Ours(OursAlone):
+            def check(self) -> None:
+                if lost:
+                    raise Fenced("lost")
 
-        partition = open_namei_user(path, 0, reactor, tenancy=Tenancy(guard))
+        partition = open_namei_user(path, 0, reactor, tenancy=Tenancy(Ours()))
         self.addCleanup(partition.close)
         files = await partition.create_volume(header())
         clone = await partition.create_volume(header(RO))
