@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from unittest import SkipTest
 
-_SCRIPT = """
+SCRIPT = """
 set -e
 work=$1 partition=$2; shift 2
 root=$work/root
@@ -59,7 +59,7 @@ class Stock:
     def run(self, *command: str) -> str:
         """Everything the program printed. Raises CalledProcessError."""
         return subprocess.run(
-            ["unshare", "-m", "-n", "sh", "-c", _SCRIPT, "sh", self.work, self.partition, *command],
+            ["unshare", "-m", "-n", "sh", "-c", SCRIPT, "sh", self.work, self.partition, *command],
             check=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -1,0 +1,128 @@
+"""The directories of one volume: read, put together again from whatever entries are left, put back when swapped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fileserver.directory import (
+    BLOB_SIZE,
+    BLOBS_PER_PAGE,
+    DOT_DOT_BLOB,
+    FIRST,
+    MAX_NAME,
+    MAX_PAGES,
+    PAGE_SIZE,
+    Directory,
+)
+from fileserver.interfaces import Damaged
+from fileserver.salvager.indexes import Group, Member, restore
+from fileserver.salvager.tree import ROOT, Fid, Listing, is_directory
+from fileserver.store.formats import DIRECTORY_ENTRY
+from fileserver.store.inodes import UNIQUE_SHIFT
+
+_NAME = DIRECTORY_ENTRY.size
+_DOTS = (b".", b"..")
+
+
+def read_directories(group: Group, member: Member) -> dict[int, Listing]:
+    """A listing of every directory. Vnodes that a directory names and that have a file get their record back, and so
+    do directories with something in them that nothing names.
+    """
+    if ROOT not in member.vnodes:
+        restore(group, member, ROOT, ROOT)
+    listings: dict[int, Listing] = {}
+    waiting = sorted(number for number in member.vnodes if is_directory(number))
+    while waiting:
+        for number in waiting:
+            listings[number] = _read(group, member, number)
+        _put_back(member, listings)
+        waiting = sorted(_restored(group, member, [listings[number] for number in waiting]))
+        waiting = waiting or _nameless(group, member)
+    return listings
+
+
+def _restored(group: Group, member: Member, listings: list[Listing]) -> Iterator[int]:
+    for listing in listings:
+        for number, unique in listing.entries.values():
+            if number not in member.vnodes and restore(group, member, number, unique) and is_directory(number):
+                yield number
+
+
+def _nameless(group: Group, member: Member) -> list[int]:
+    """One directory that no record and no name leads to, if it has entries: an empty one may have been removed."""
+    if not member.writable:
+        return []
+    for number in sorted(group.inventory.contents):
+        if not is_directory(number) or number in member.vnodes:
+            continue
+        for inode in sorted(group.inventory.contents[number]):
+            if group.named[inode]:
+                continue
+            listing = _parsed(_content(group, inode))
+            own = (number, inode >> UNIQUE_SHIFT)
+            if listing is not None and listing.entries and listing.dot == own and restore(group, member, *own):
+                member.vnodes[number].parent = listing.dot_dot[0] if listing.dot_dot else 0
+                return [number]
+    return []
+
+
+def _read(group: Group, member: Member, number: int) -> Listing:
+    content = _content(group, member.inodes[number])
+    listing = _parsed(content)
+    if listing is not None:
+        return listing
+    found = dict(_entries(content))
+    group.broken.add(member.inodes[number])
+    member.tell(f"directory {number}: damaged; {len(found)} entries found in it")
+    return Listing(entries=found, stale=True)
+
+
+def _content(group: Group, inode: int) -> bytes:
+    with open(group.inventory.source(inode), "rb") as file:
+        return file.read((MAX_PAGES + 1) * PAGE_SIZE)
+
+
+def _parsed(content: bytes) -> Listing | None:
+    try:
+        directory = Directory.parse(content)
+    except Damaged:
+        return None
+    entries = {name: (vnode, unique) for name, vnode, unique in directory.entries() if name not in _DOTS}
+    stale = directory.length != len(content)
+    return Listing(entries, directory.lookup(b"."), directory.lookup(b".."), stale)
+
+
+def _entries(content: bytes) -> Iterator[tuple[bytes, Fid]]:
+    """(name, fid) of everything that looks like an entry, `.` and `..` left out: no chain or bitmap is believed.
+
+    Freed blobs are zeroed, so what is found was there.
+    """
+    for page in range(len(content) // PAGE_SIZE):
+        end_of_page = (page + 1) * BLOBS_PER_PAGE
+        blob = DOT_DOT_BLOB + 1 if page == 0 else page * BLOBS_PER_PAGE + 1
+        while blob < end_of_page:
+            start = blob * BLOB_SIZE
+            end = content.find(b"\0", start + _NAME, end_of_page * BLOB_SIZE)
+            name = content[start + _NAME : end]
+            blob += 1
+            believable = 0 < len(name) <= MAX_NAME and b"/" not in name and name not in _DOTS
+            if content[start] == FIRST and end > 0 and believable:
+                blob = -(-(end + 1) // BLOB_SIZE)  # the entry's further blobs hold only its name
+                entry = DIRECTORY_ENTRY.unpack(content, start)
+                yield name, (entry.vnode, entry.unique)
+
+
+def _put_back(member: Member, listings: dict[int, Listing]) -> None:
+    """Two directories each of which says in `.` that it is the other have changed places."""
+    for number, listing in listings.items():
+        own = (number, member.vnodes[number].uniquifier)
+        if listing.dot in (None, own):
+            continue
+        other = listing.dot[0] if listing.dot else 0
+        twin = listings.get(other)
+        if twin is not None and twin.dot == own and listing.dot == (other, member.vnodes[other].uniquifier):
+            member.tell(f"directories {number} and {other} had each other's content")
+            listings[number], listings[other] = twin, listing
+            twin.stale = listing.stale = True
+            _put_back(member, listings)
+            return

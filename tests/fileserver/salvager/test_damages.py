@@ -1,0 +1,131 @@
+"""Our salvager and stock's on the same damaged partitions."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+
+from twisted.internet import reactor
+from twisted.logger import Logger
+from twisted.trial.unittest import TestCase
+
+from fileserver.directory import Directory
+from fileserver.interfaces import Damaged
+from fileserver.partitions.label import LABEL_FILE
+from fileserver.salvager.__main__ import FAILED, SOUND, main
+from fileserver.store.namei import open_namei
+from tests.fileserver.salvager.damages import GROUPS, build, contents, damage, snapshot
+from tests.fileserver.store.stock import SCRIPT, Stock, complaints, need_stock
+from tests.fileserver.store.support import need_root
+from tests.support.budget import budget
+
+log = Logger()
+
+STOCK_SECONDS = 6
+"""A stock salvage of a test's partition takes half of one; some damages make it wait for ever."""
+
+STOCK_README = b"This volume has been salvaged"
+"""A file that stock makes in a root directory it had to make."""
+
+
+class Deadly(Stock):
+    """Programs that may hang or crash, and leave nothing behind."""
+
+    def run(self, *command: str) -> str:
+        """Everything the program printed; cut off when it hung."""
+        deadly = ["unshare", "-m", "-n", "-p", "-f", "--kill-child", "timeout", "-s", "KILL", str(STOCK_SECONDS)]
+        arguments = [*deadly, "sh", "-c", SCRIPT, "sh", self.work, self.partition, *command]
+        done = subprocess.run(arguments, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        return done.stdout.decode("utf-8", "replace")
+
+
+def copy(source: str, target: str) -> None:
+    """A partition as it is, owners and all."""
+    subprocess.run(["cp", "-a", source, target], check=True)
+
+
+class Beside(TestCase):
+    """The same damage, twice."""
+
+    timeout = 3000
+
+    async def test_damages(self) -> None:
+        """After ours every volume that stock saves is there with all the contents stock saves; a second salvage and a
+        stock one find nothing.
+        """
+        need_root()
+        need_stock()
+        spent = budget("fileserver.salvager.damages", full=200, least=12)
+        base = os.path.abspath(self.mktemp())
+        os.mkdir(base, 0o700)
+        await build(base, spent.seed)
+        rng = random.Random(spent.seed)
+        problems = []
+        self.outcome = {"same": 0, "more": 0, "stock hung": 0}
+        for count in range(spent.count):
+            seed = rng.randrange(1 << 32)
+            problems += [f"damage {count} ({seed}): {each}" for each in await self._one(base, seed)]
+        log.info("salvaged {count} damages: {outcome}", count=spent.count, outcome=self.outcome)
+        self.assertEqual(problems, [])
+
+    async def _one(self, base: str, seed: int) -> list[str]:
+        ours, theirs = os.path.abspath(self.mktemp()), os.path.abspath(self.mktemp())
+        copy(base, ours)
+        done = damage(ours, random.Random(seed))
+        copy(ours, theirs)
+        problems = []
+        if main([ours]) == FAILED:
+            problems.append("failed")
+        after = snapshot(ours)
+        if main([ours]) != SOUND or snapshot(ours) != after:
+            problems.append("a second salvage found something")
+        problems += [f"stock found: {line}" for line in self._clean(ours)]
+        problems += self._compare(ours, theirs)
+        problems += await self._serve(ours)
+        shutil.rmtree(ours)
+        shutil.rmtree(theirs)
+        return [f"{done}: {problem}" for problem in problems]
+
+    def _clean(self, path: str) -> list[str]:
+        stock = Stock(os.path.abspath(self.mktemp()), path)
+        return complaints(stock.salvage("-nowrite", "-force"))
+
+    async def _serve(self, path: str) -> list[str]:
+        """What keeps our back end from serving the volumes, or stock programs from reading them."""
+        problems = []
+        partition = open_namei(path, 0, reactor)
+        for ids in await partition.volumes():
+            try:
+                files = await partition.open_volume(ids.id)
+                await files.read_header()
+                for number, _ in await files.vnodes():
+                    content = await files.read(number, 0, await files.content_length(number))
+                    if number & 1:
+                        Directory.parse(content)
+                await files.close()
+            except (Damaged, OSError) as problem:
+                problems.append(f"volume {ids.id} cannot be served: {problem}")
+        await partition.close()
+        os.unlink(os.path.join(path, LABEL_FILE))
+        if "rror" in (said := Stock(os.path.abspath(self.mktemp()), path).run("/usr/sbin/volinfo", "-part", "/vicepa")):
+            problems.append(said)
+        return problems
+
+    def _compare(self, ours: str, theirs: str) -> list[str]:
+        said = Deadly(os.path.abspath(self.mktemp()), theirs).salvage("-force", "-orphans", "attach")
+        self.outcome["stock hung"] += not any("SALVAGING OF PARTITION" in line for line in said)
+        problems = []
+        more = False
+        for group in GROUPS:
+            mine, saved = contents(ours, group), contents(theirs, group)
+            problems += [f"volume {each} is gone, stock has it" for each in saved.keys() - mine.keys()]
+            for each in saved.keys() & mine.keys():
+                missing = [data for data in saved[each] - mine[each] if not data.startswith(STOCK_README)]
+                if missing:
+                    problems.append(f"volume {each}: stock has {[(len(data), data[:20]) for data in missing]} besides")
+                more |= mine[each] != saved[each]
+            more |= mine.keys() != saved.keys()
+        self.outcome["more" if more else "same"] += 1
+        return problems
