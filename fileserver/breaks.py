@@ -74,6 +74,7 @@ class Breaks:
             if host.down:
                 self._owe(host, key)
             else:
+                host.telling += 1
                 hosts.append(host)
         return Broken(key, hosts)
 
@@ -126,12 +127,15 @@ class Breaks:
             await DeferredList(list(self._background))
 
     async def _tell_host(self, host: Host, fid: Fid) -> None:
-        if await self._said(host, [fid]):
-            return
-        host.down = True
-        if not host.deleted:
-            log.info("{host} is down: the change of {fid} is kept for it", host=host, fid=fid)
-            self._owe(host, fid)
+        try:
+            if await self._said(host, [fid]):
+                return
+            host.down = True
+            if not host.deleted:
+                log.info("{host} is down: the change of {fid} is kept for it", host=host, fid=fid)
+                self._owe(host, fid)
+        finally:
+            host.telling -= 1
 
     async def _said(self, host: Host, fids: Sequence[Fid]) -> bool:
         """Whether the message arrived, at the host's address or at another of its own."""

@@ -200,6 +200,13 @@ class Callbacks(Generic[H]):
         """A point in the order of grants, for `forget_host`."""
         return self._serial
 
+    def restore(self, fid: Fid, host: H, kind: Kind, bucket: int) -> bool:
+        """A promise made before the server restarted. False when there is one already, or no room."""
+        if host in self._holders(fid) or self.count >= self.limit + self.excess:
+            return False
+        self._insert(fid, host, kind, bucket)
+        return True
+
     def expire(self, now: float) -> int:
         """Drop what has run out; returns how many. Clients dropped theirs SERVER_BIAS seconds ago."""
         current = int(now) // BUCKET_SECONDS

@@ -42,5 +42,8 @@ class CallbackChannel(Protocol):
     def heard(self, address: Address, local: Address) -> None:
         """A client at `address` has called us at `local`: what it is told leaves from there from now on."""
 
+    def route(self, address: Address) -> Address | None:
+        """The address of ours that was last `heard` with this one."""
+
     def close(self, address: Address) -> None:
         """Nothing more will be said to this address."""

@@ -7,7 +7,7 @@ address asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -41,7 +41,8 @@ class Host:
     """One cache manager. Times are Unix seconds; `last_active` leaves out GetTime and its like.
 
     `down` (VENUSDOWN): the last message did not arrive. `owed` (HFE_LATER): messages wait for its next call.
-    `reset_done` (RESETDONE): it knows that promises older than our acquaintance are void.
+    `reset_done` (RESETDONE): it knows that promises older than our acquaintance are void. `telling`: messages it
+    is being sent, or about to be, of promises already taken out.
     """
 
     address: Address
@@ -57,6 +58,7 @@ class Host:
     last_call: float = 0.0
     last_active: float = 0.0
     introduced: int = 0
+    telling: int = 0
     messages: DeferredLock = field(default_factory=DeferredLock)
 
     def __post_init__(self) -> None:
@@ -64,6 +66,11 @@ class Host:
 
     def __repr__(self) -> str:
         return f"<Host {self.address[0]}:{self.address[1]} {self.uuid or 'no uuid'}>"
+
+    @property
+    def settled(self) -> bool:
+        """We know who it is and all that it is owed."""
+        return self.identified and self.reset_done and not (self.telling or self.messages.locked or self.deleted)
 
     def others(self) -> list[Address]:
         """Where else it might be reached: addresses it called from, then its interfaces on the same port."""
@@ -128,6 +135,27 @@ class Hosts:
                 del self._meetings[address]
                 if address not in self._by_address:  # refused: there is no room
                     self._channel.close(address)
+
+    def adopt(self, address: Address, uuid: UUID | None, addresses: Iterable[Address], now: float) -> Host | None:
+        """A host that this server knew before it restarted. None when it is known, or there is no room for it."""
+        if uuid in self._by_uuid or address in self._by_address or len(self._hosts) >= self._limit:
+            return None
+        host = self._add(address, now)
+        host.uuid = uuid
+        if uuid is not None:
+            self._by_uuid[uuid] = host
+        for other in addresses:
+            if other not in self._by_address:
+                self._take_address(host, other)
+        host.identified = host.reset_done = True
+        return host
+
+    def same(self, address: Address, uuid: UUID | None) -> Host | None:
+        """The host of that UUID, or, where there is none, the one without at that address."""
+        if uuid is not None:
+            return self._by_uuid.get(uuid)
+        host = self._by_address.get(address)
+        return host if host is not None and host.uuid is None else None
 
     def forget(self, host: Host) -> None:
         """Delete a host and its promises: its connections will be identified anew."""

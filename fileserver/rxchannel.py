@@ -48,6 +48,10 @@ class RxChannel:
             if port.address == local:
                 self._routes[address] = port
 
+    def route(self, address: Address) -> Address | None:
+        port = self._routes.get(address)
+        return None if port is None else port.address
+
     async def introduce(self, address: Address) -> Introduction:
         client = self._client(address, IDENTIFY_SECONDS)
         capabilities: tuple[int, ...] = ()

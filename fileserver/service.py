@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 from time import time
@@ -38,6 +39,7 @@ from fileserver.procedures import procedures
 from fileserver.registration import CALL_SECONDS, Registration, own_uuid, write_sysid
 from fileserver.rxchannel import RxChannel
 from fileserver.server import FileServer
+from fileserver.state import HostState
 from fileserver.volser.procedures import VolumeServer
 from fileserver.volser.transactions import SWEEP_SECONDS, Transactions
 from fileserver.volume.interfaces import HoldLimits, Surroundings
@@ -75,7 +77,7 @@ class Settings:
 
     Without `authentication` every caller is anonymous, and so are we. `partitions` count on the first start only, then
     the table in `state` decides; `openers` are the back-end types, by default all there are. `refuse_old_store_acl` as
-    in `FileServer`.
+    in `FileServer`; `save_state` and `restore_state` are about hosts and promises over a restart.
     """
 
     state: Path
@@ -90,6 +92,8 @@ class Settings:
     vlru: VlruSettings = field(default_factory=VlruSettings)
     holds: HoldLimits = field(default_factory=HoldLimits)
     salvager: ISalvager | None = None
+    save_state: bool = True
+    restore_state: bool = True
     limits: Limits = field(default_factory=Limits)
     abort_threshold: int = ABORT_THRESHOLD
     refuse_old_store_acl: bool = False
@@ -180,8 +184,15 @@ class FileserverService(Service):
         self.partitions = Partitions(means, self._now)
         await self.partitions.start()
         self._repeat(self.partitions.report, REPORT_SECONDS)
-        fileserver = FileServer(self.registry, RxChannel(self.ports, uuid), self._authority, BuiltinNames(), self._now)
+        channel = RxChannel(self.ports, uuid)
+        fileserver = FileServer(self.registry, channel, self._authority, BuiltinNames(), self._now)
         fileserver.refuse_old_store_acl = self.settings.refuse_old_store_acl
+        state = HostState(uuid, fileserver.hosts, fileserver.callbacks, channel, self.registry.where, self._now)
+        restore = partial(state.restore, believe=self.settings.restore_state)
+        await restore(self.registry.partitions())
+        self.registry.arriving = lambda partition: restore([partition])
+        if self.settings.save_state:
+            self.registry.parting = state.save
         self._serve(fileserver)
 
     def _vlserver(self, address: tuple[str, int]) -> VLPartitions:

@@ -16,7 +16,7 @@ class ACLs(Base):
 
     @procedure
     async def FetchACL(self, fid: AFSFid) -> tuple[bytes, AFSFetchStatus, AFSVolSync]:
-        async with self.server.registry.use(fid.Volume) as volume:
+        async with self.use(fid.Volume) as volume:
             volume.touch()
             async with self.opened(volume, fid) as target:
                 rights.fetch_acl(target.vn.disk, target.access)
@@ -43,7 +43,7 @@ class ACLs(Base):
     async def _store_acl(self, fid: AFSFid, text: bytes) -> tuple[AFSFetchStatus, AFSVolSync]:
         """Names are asked for before the directory is locked, but a caller without the right is told that first."""
         parsed = await self._parse(text)
-        async with self.server.registry.use(fid.Volume) as volume:
+        async with self.use(fid.Volume) as volume:
             volume.touch(wrote=True)
             async with volume.exclusive(fid) as (vn,):
                 target = self.directory(volume, vn)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -21,6 +21,8 @@ from fileserver.directory import BadName
 from fileserver.hosts import Host
 from fileserver.server import FileServer
 from fileserver.status import Target
+from fileserver.volume.holding import CALL_BYTES, Holder
+from fileserver.volume.registry import Repaired
 from fileserver.volume.vn import DIRECTORY, Vn
 from fileserver.volume.volume import Volume
 from rx.errors import Abort
@@ -56,6 +58,9 @@ class Base(RXAFS):
 
     user: Client
 
+    streaming = False
+    """Data has begun to move: the call cannot be made again."""
+
     def __init__(self, server: FileServer, call: ServerCall) -> None:
         self.server = server
         self.call = call
@@ -63,6 +68,10 @@ class Base(RXAFS):
     @property
     def host(self) -> Host:
         return self.user.host
+
+    def use(self, volume_id: int, size: int = CALL_BYTES) -> AbstractAsyncContextManager[Volume]:
+        """The volume, attached; see `Registry.use`. The call keeps `size` bytes while it is held for the volume."""
+        return self.server.registry.use(volume_id, Holder(self.host, size))
 
     def access(self, volume: Volume, vn: Vn, acl: bytes) -> rights.Access:
         """What the caller may do with `vn`."""
@@ -125,7 +134,10 @@ class Base(RXAFS):
 
 
 def procedure(method: Callable[Concatenate[B, P], Awaitable[R]]) -> Callable[Concatenate[B, P], Coroutine[Any, Any, R]]:
-    """An RPC: count it, find out who calls and that it knows what it must, and translate what it is refused with."""
+    """An RPC: count it, find out who calls and that it knows what it must, and translate what it is refused with.
+
+    One that met damage is made again when that is repaired, if its data has not begun to move.
+    """
     return _served(method, active=True)
 
 
@@ -145,7 +157,12 @@ def _served(
         server.statistics.count(name)
         self.user = await server.clients.admit(self.call, active=active)
         try:
-            return await method(self, *args, **kwargs)
+            try:
+                return await method(self, *args, **kwargs)
+            except Repaired:
+                if self.streaming:
+                    raise
+                return await method(self, *args, **kwargs)
         except Untranslated:
             raise
         except Abort as abort:

@@ -21,6 +21,8 @@ from afs.types import (
 from fileserver import rights
 from fileserver.procedures.base import Base, Untranslated, disk_code, procedure
 from fileserver.status import Target, callback, data_stored, failed_status, status_stored
+from fileserver.volume.holding import CALL_BYTES, WINDOW_BYTES
+from fileserver.volume.registry import Repaired
 from fileserver.volume.vn import FILE, SYMLINK, Vn, blocks
 from fileserver.volume.volume import Volume
 from rx.errors import Abort, RxError
@@ -57,7 +59,7 @@ class Files(Base):
         if target is not None:  # fast path: nothing to wait for
             target.volume.touch()
             return *self._reported(target, fid), target.volume.volsync
-        async with self.server.registry.use(fid.Volume) as volume:
+        async with self.use(fid.Volume) as volume:
             volume.touch()
             reported, promised = await self._status(volume, fid)
             return reported, promised, volume.volsync
@@ -96,7 +98,7 @@ class Files(Base):
 
     @procedure
     async def StoreStatus(self, fid: AFSFid, status: AFSStoreStatus) -> tuple[AFSFetchStatus, AFSVolSync]:
-        async with self.server.registry.use(fid.Volume) as volume:
+        async with self.use(fid.Volume) as volume:
             volume.touch(wrote=True)
             async with self.opened(volume, fid, exclusive=True) as target:
                 vn = target.vn
@@ -144,7 +146,7 @@ class Files(Base):
             wanted = list(group)
             done = len(statuses)
             try:
-                async with self.server.registry.use(volume_id) as volume:
+                async with self.use(volume_id) as volume:
                     volume.touch()
                     for fid in wanted:
                         try:
@@ -155,6 +157,8 @@ class Files(Base):
                             statuses.append(reported)
                             promises.append(promised)
                             sync = volume.volsync
+            except Repaired:
+                raise
             except Abort as abort:
                 for _ in wanted[len(statuses) - done :]:
                     failed(abort)
@@ -164,7 +168,7 @@ class Files(Base):
         """One piece or less is sent when the vnode is free again; more keeps it locked until the last piece is read."""
         if pos < 0 or length < 0 or length >= MAX_INT64 - pos:
             raise Abort(errno.EFBIG)
-        async with self.server.registry.use(fid.Volume) as volume:
+        async with self.use(fid.Volume) as volume:
             volume.touch()
             async with self.opened(volume, fid) as target:
                 vn = target.vn
@@ -172,6 +176,7 @@ class Files(Base):
                 size = max(0, min(length, vn.disk.length - pos))
                 last = await _piece(vn, pos, min(size, PIECE_SIZE))
                 if size > PIECE_SIZE:
+                    self.streaming = True
                     data.announce(size)
                     last = await _send(vn, pos, size, last, data)
                 reported = target.status(self.server.now())
@@ -193,7 +198,7 @@ class Files(Base):
         """
         telling: Deferred[None] | None = None
         try:
-            async with self.server.registry.use(fid.Volume) as volume:
+            async with self.use(fid.Volume, CALL_BYTES + min(length, WINDOW_BYTES)) as volume:
                 volume.touch(wrote=True)
                 async with self.opened(volume, fid, exclusive=True) as target:
                     vn = target.vn
@@ -236,6 +241,7 @@ class Files(Base):
             if kept < old:
                 await vn.truncate(kept)
             if length:
+                self.streaming = True
                 await _receive(vn, pos, length, data)
             elif new > kept:
                 await vn.truncate(new)

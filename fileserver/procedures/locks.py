@@ -46,7 +46,7 @@ class Locks(Base):
 
     async def _set(self, fid: AFSFid, number: int) -> AFSVolSync:
         kind = locks.lock_type(number)
-        async with self.server.registry.use(fid.Volume) as volume:
+        async with self.use(fid.Volume) as volume:
             if not volume.writable:
                 if kind is locks.LockType.WRITE:
                     raise Abort(READ_ONLY)
@@ -59,7 +59,7 @@ class Locks(Base):
             return volume.volsync
 
     async def _extend(self, fid: AFSFid) -> AFSVolSync:
-        async with self.server.registry.use(fid.Volume) as volume:
+        async with self.use(fid.Volume) as volume:
             if not volume.writable:
                 return STATELESS
             async with volume.exclusive(fid) as (vn,):
@@ -69,7 +69,7 @@ class Locks(Base):
 
     async def _release(self, fid: AFSFid) -> AFSVolSync:
         broken: list[Broken] = []
-        async with self.server.registry.use(fid.Volume) as volume:
+        async with self.use(fid.Volume) as volume:
             sync = volume.volsync
             if not volume.writable:
                 return STATELESS

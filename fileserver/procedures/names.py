@@ -55,7 +55,7 @@ class Names(Base):
             raise Abort(errno.EXDEV)
         check_new_name(name)
         breaks = self.server.breaks
-        async with self.server.registry.use(dir_fid.Volume) as volume:
+        async with self.use(dir_fid.Volume) as volume:
             volume.touch(wrote=True)
             require_writable(volume)
             async with volume.shared(dir_fid) as vn:  # who may not insert learns nothing of the other object
@@ -97,7 +97,7 @@ class Names(Base):
         check_new_name(name)
         caller = self.user.caller
         breaks = self.server.breaks
-        async with self.server.registry.use(dir_fid.Volume) as volume:
+        async with self.use(dir_fid.Volume) as volume:
             volume.touch(wrote=True)
             async with volume.exclusive(dir_fid) as (vn,):
                 parent = self.directory(volume, vn)
@@ -135,7 +135,7 @@ class Names(Base):
         self, dir_fid: AFSFid, name: bytes, *, wants_directory: bool
     ) -> tuple[AFSFetchStatus, AFSVolSync]:
         breaks = self.server.breaks
-        async with self.server.registry.use(dir_fid.Volume) as volume:
+        async with self.use(dir_fid.Volume) as volume:
             volume.touch(wrote=True)
             async with self._entry(volume, dir_fid, name) as (parent, child):
                 await check_removable(child, wants_directory=wants_directory)

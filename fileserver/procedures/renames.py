@@ -54,7 +54,7 @@ class Renames(Names):
             raise Abort(errno.EXDEV)
         if {old_name, new_name} & {b".", b"..", b""}:
             raise Abort(errno.EINVAL)
-        async with self.server.registry.use(old_dir_fid.Volume) as volume:
+        async with self.use(old_dir_fid.Volume) as volume:
             volume.touch(wrote=True)
             async with self._locked(volume, old_dir_fid, old_name, new_dir_fid, new_name) as move:
                 now = self.server.now()

@@ -28,7 +28,7 @@ class Volumes(Base):
     @procedure
     async def GetVolumeStatus(self, volume_id: int) -> tuple[AFSFetchVolumeStatus, bytes, bytes, bytes]:
         root = _root(volume_id)
-        async with self.server.registry.use(root.Volume) as volume:
+        async with self.use(root.Volume) as volume:
             async with volume.shared(root) as vn:
                 self.directory(volume, vn)
             header = volume.header
@@ -55,7 +55,7 @@ class Volumes(Base):
     ) -> None:
         """The message of the day is ignored, as in OpenAFS. A name or message too long for the header is EINVAL."""
         root = _root(volume_id)
-        async with self.server.registry.use(root.Volume) as volume:
+        async with self.use(root.Volume) as volume:
             async with volume.shared(root) as vn:
                 self.directory(volume, vn)
             rights.set_volume_status(self.user.caller)

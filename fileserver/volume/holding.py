@@ -13,10 +13,16 @@ from dataclasses import dataclass
 from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004
 
 from fileserver.volume.interfaces import Surroundings
+from rx.constants import MAX_ACKS
 from rx.errors import Abort
 
 CALL_BYTES = 4096
 """What a held call without data is taken to cost."""
+
+WINDOW_BYTES = MAX_ACKS * 1444
+"""What a held store keeps of its data: nobody reads it, so its receive window fills and closes. Larger packets than the
+ordinary ones make it more; Rx bounds that over all calls (rx.limits).
+"""
 
 
 def leave_alone(code: int) -> None:

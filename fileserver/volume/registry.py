@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from errno import EINVAL
+from uuid import UUID
 
 from twisted.internet.defer import DeferredSemaphore, TimeoutError, ensureDeferred, gatherResults  # noqa: A004
 from twisted.logger import Logger
@@ -56,6 +57,8 @@ class Registry:
             self.salvages = surroundings.salvages = Salvages(
                 surroundings, salvager, self._members, self._appeared, self.forget
             )
+        self.arriving: Callable[[IPartition], Awaitable[None]] | None = None
+        """Awaited for a partition before any volume of it can be used."""
         self.parting: Callable[[IPartition], Awaitable[None]] | None = None
         """Awaited for a partition whose volumes are all offline, before it is closed."""
         self._partitions: dict[int, IPartition] = {}
@@ -74,6 +77,8 @@ class Registry:
                     here=partition.name,
                     other=others.partition.name,
                 )
+        if self.arriving is not None:
+            await self.arriving(partition)
         self._partitions[partition.number] = partition
         self._volumes[partition.number] = known
         if self.salvages is not None:
@@ -147,6 +152,13 @@ class Registry:
     def ids(self, partition: IPartition) -> list[int]:
         """The ids of a partition's volumes, ascending."""
         return sorted(self._volumes[partition.number])
+
+    def where(self, volume_id: int) -> UUID | None:
+        """The partition that has it, the volume itself untouched."""
+        for known in self._volumes.values():
+            if volume_id in known:
+                return known.partition.uuid
+        return None
 
     def find(self, volume_id: int, partition: int | None = None) -> Volume | None:
         """By id, on any partition or on the one of that number."""

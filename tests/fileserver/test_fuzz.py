@@ -91,6 +91,10 @@ class Hasty:
     def callLater(self, delay: float, *call: Any, **named: Any) -> Any:
         return self._reactor.callLater(delay / 1000, *call, **named)
 
+    def seconds(self) -> float:
+        seconds: float = self._reactor.seconds()
+        return seconds * 1000
+
 
 class VolserCall(Call):
     def __init__(self, connection: Connection, opcode: int) -> None:

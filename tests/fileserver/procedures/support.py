@@ -106,6 +106,9 @@ class Channel:
     def heard(self, address: Address, local: Address) -> None:
         self.routes[address] = local
 
+    def route(self, address: Address) -> Address | None:
+        return self.routes.get(address)
+
     def close(self, address: Address) -> None:
         self.routes.pop(address, None)
         self.closed.append(address)

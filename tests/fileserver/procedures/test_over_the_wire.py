@@ -206,15 +206,6 @@ class Wire(TestCase):
         await self.a.store(fid, b"z", 0, 1)
         self.assertLess(clock.seconds() - before, 2)
 
-    async def test_restart(self) -> None:
-        """A client that comes back to a server that forgot it is reset and served."""
-        fid = await self.create(content=b"kept")
-        await self.b.status(fid)
-        resets = self.b.breaks.expect(kind="reset")
-        await self.cell.restart()
-        self.assertEqual(await self.b.read_file(fid), b"kept")
-        await resets
-
     def _reactor(self):  # type: ignore[no-untyped-def]
         from twisted.internet import reactor
 
