@@ -25,6 +25,7 @@ from afs.names import parse_partition, partition_name
 from afs.taps import TappedOptions, open_taps
 from afs.users import Authority, LocalRealms, UserList
 from fileserver.interfaces import StoreError
+from fileserver.options import VOLUME_FLAGS, VOLUME_OPTIONS, volume_settings
 from fileserver.partitions.define import Seed
 from fileserver.partitions.label import Label
 from fileserver.service import ABORT_THRESHOLD, FileserverService, Settings
@@ -54,10 +55,12 @@ class Options(TappedOptions):
         ["volser-port", None, 7005, "UDP port of AFSVol (for tests: vos expects 7005).", int],
         ["abortthreshold", None, ABORT_THRESHOLD, "Equal refusals that are not delayed; 0: none is.", whole(0)],
         *LIMIT_OPTIONS,
+        *VOLUME_OPTIONS,
     ]
     optFlags = [
         ["noauth", None, "Callers from this machine's own addresses are administrators."],
         ["cve-2018-7168-enforce", None, "Refuse StoreACL by opcode 134: old clients mix up negative rights."],
+        *VOLUME_FLAGS,
         ALLOW_DES_OPTION,
     ]
 
@@ -129,6 +132,7 @@ def makeService(options: Options) -> IService:
         limits=chosen_limits(options),
         abort_threshold=options["abortthreshold"],
         refuse_old_store_acl=bool(options["cve-2018-7168-enforce"]),
+        **volume_settings(options),
     )
     authority = Authority(
         users, noauth=bool(options["noauth"]), noauth_from=options["noauth-from"], local_realms=realms

@@ -10,8 +10,10 @@ from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from fileserver.options import volume_settings
 from fileserver.partitions.label import Label
 from fileserver.tap import Options, attachable, makeService
+from fileserver.volume.vlru import VlruSettings
 
 
 class CommandLine(SynchronousTestCase):
@@ -29,6 +31,14 @@ class CommandLine(SynchronousTestCase):
             with self.assertRaises(UsageError):
                 Options().parseOptions([word for path in words for word in ("--partition", path)])
 
+    def test_volume_options(self) -> None:
+        """What is said of idle volumes, held calls and saved state is what the server is told, in OpenAFS's units."""
+        options = Options()
+        options.parseOptions(["--vlruthresh", "5", "--vlrumax", "3", "--vlrudisable", "--fs-state-dont-save"])
+        settings = volume_settings(options)
+        self.assertEqual(settings["vlru"], VlruSettings(threshold=300, most=3, enabled=False))
+        self.assertEqual((settings["save_state"], settings["restore_state"]), (False, True))
+
     def test_refusals(self) -> None:
         """Options that cannot be meant are refused."""
         for words in (
@@ -37,6 +47,8 @@ class CommandLine(SynchronousTestCase):
             ["--port", "70000"],
             ["--address", "localhost"],
             ["--log-level", "loud"],
+            ["--vlruthresh", "0"],
+            ["--max-attached", "none"],
         ):
             with self.assertRaises(UsageError):
                 Options().parseOptions(words)
