@@ -215,13 +215,29 @@ listaddrs -noresolve -printuuid
 listvldb -noresolve
 """.strip().splitlines()
 
+SEVERAL_SERVERS = """
+!list_database_servers fs2 fs1
+lock v.one
+listvldb -locked
+unlock v.one
+rename v.one v.eins
+!list_database_servers fs1 fs2
+lock v.eins
+lock v.eins
+unlock v.eins
+listvldb
+rename v.eins v.one
+!list_database_servers fs1
+""".strip().splitlines()
+"""The writer of the database is to be found, where one of its servers does not answer."""
+
 
 class VldbVosTests(InteropTest):
     """One sequence, two cells."""
 
     async def test_same_as_stock(self) -> None:
         """Output and exit status of every command are equal but for times and UUIDs, ids included."""
-        commands = [*ENTRIES, *PLACES, *ADDRESSES]
+        commands = [*ENTRIES, *PLACES, *ADDRESSES, *SEVERAL_SERVERS]
         ours = await deferToThread(self._transcript, VldbCell(self.new_network(), our_vlserver), commands)
         stock = await deferToThread(self._transcript, VldbCell(self.new_network(), stock_vlserver), commands)
         different = [

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from afs.keys import Key, KeyKind, local_token
+from afs.rpc.partitions import VLPartitions
+from rx.security.rxkad import Level, RxkadClient
+from rx.transport import RxPort
+from tests.interop.case import InteropTest
 from tests.interop.namespaces import SUBNET, Daemon, Network, Node, NodeFailed, Result, wait_for
 from tests.interop.ours import START_SECONDS, start_plugin
-from tests.interop.stock import add_node, address_of, start_database, start_fileserver, stop_fileserver
+from tests.interop.stock import AES256, CELL, add_node, address_of, start_database, start_fileserver, stop_fileserver
 
 SERVERS = ("fs1", "fs2")
 PARTITIONS = {"fs1": ("a", "b"), "fs2": ("a", "b", "c")}
@@ -64,7 +74,8 @@ class VldbCell:
     def move_disk(self, source: tuple[str, str], target: tuple[str, str]) -> None:
         """What is on a partition is on another one of another server, as if its disk had been carried there."""
         old, new = self.partition(*source), self.partition(*target)
-        (new / NEVER_ATTACH).unlink()
+        for path in new.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         for path in old.iterdir():
             path.replace(new / path.name)
         (old / NEVER_ATTACH).touch()
@@ -76,6 +87,12 @@ class VldbCell:
     def remove_address(self, name: str, number: str) -> None:
         """One less."""
         self.nodes[name].run_now("ip", "addr", "del", f"{SUBNET}.{number}/24", "dev", "eth0").check()
+
+    def list_database_servers(self, *names: str) -> None:
+        """Tell programs on fs1 that these have the databases. fs1 alone has."""
+        lines = [f">{CELL} #test", *(f"{address_of(name)} #{name}" for name in names)]
+        for directory in ("etc-openafs", "etc-openafs/server"):
+            (self.node.home / directory / "CellServDB").write_text("\n".join(lines) + "\n")
 
     def copy_identity(self, source: str, target: str) -> None:
         """What happens when a machine is cloned from another one's image."""
@@ -111,3 +128,17 @@ def our_vlserver(node: Node) -> Daemon:
 
     wait_for("our vlserver to answer", answers, START_SECONDS)
     return daemon
+
+
+class VldbCase(InteropTest):
+    """A test that calls the vlserver itself, beside vos."""
+
+    def administrator(self, node: Node, key: bytes) -> Any:
+        """Calls with the cell's key from the vlserver's node."""
+        any_reactor: Any = reactor
+        port = RxPort(any_reactor, node.address)
+        with node.inside():
+            port.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(port.stop()))
+        security = RxkadClient(local_token(Key(KeyKind.RXKAD_KRB5, 1, AES256, key)), Level.CRYPT)
+        return VLPartitions.client(port.connect((node.address, 7003), VLPartitions.service_id, security))
