@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
-from twisted.internet.defer import Deferred, succeed
 from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
 
 
 class StoreError(Exception):
@@ -175,6 +177,8 @@ class OursAlone:
         """Always ours."""
 
     def settled(self) -> Deferred[bool]:
+        from twisted.internet.defer import succeed  # here, for the salvager starts without Twisted
+
         return succeed(True)
 
 

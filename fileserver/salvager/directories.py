@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from fileserver.directory import (
     BLOB_SIZE,
@@ -14,7 +14,7 @@ from fileserver.directory import (
     PAGE_SIZE,
     Directory,
 )
-from fileserver.interfaces import Damaged
+from fileserver.interfaces import Damaged, Vnode
 from fileserver.salvager.indexes import Group, Member, restore
 from fileserver.salvager.tree import ROOT, Fid, Listing, is_directory
 from fileserver.store.formats import DIRECTORY_ENTRY
@@ -22,6 +22,9 @@ from fileserver.store.inodes import UNIQUE_SHIFT
 
 _NAME = DIRECTORY_ENTRY.size
 _DOTS = (b".", b"..")
+
+VERSION_AHEAD = 200
+"""Given to a directory that is written anew: clients may have been told of versions that never got to the disk."""
 
 
 def read_directories(group: Group, member: Member) -> dict[int, Listing]:
@@ -67,14 +70,28 @@ def _nameless(group: Group, member: Member) -> list[int]:
 
 
 def _read(group: Group, member: Member, number: int) -> Listing:
-    content = _content(group, member.inodes[number])
-    listing = _parsed(content)
-    if listing is not None:
-        return listing
-    found = dict(_entries(content))
-    group.broken.add(member.inodes[number])
-    member.tell(f"directory {number}: damaged; {len(found)} entries found in it")
-    return Listing(entries=found, stale=True)
+    listing = listing_of(_content(group, member.inodes[number]))
+    if listing.dot is None:
+        group.broken.add(member.inodes[number])
+        member.tell(f"directory {number}: damaged; {len(listing.entries)} entries found in it")
+    return listing
+
+
+def listing_of(content: bytes) -> Listing:
+    """What a directory object says; of a damaged one, without `dot`, every entry that can be found in it."""
+    return _parsed(content) or Listing(dict(_entries(content)), stale=True)
+
+
+def directory_object(vnodes: Mapping[int, Vnode], number: int, listing: Listing) -> bytes:
+    """A new object for a listing; the vnode's length and version become what they are with it."""
+    vnode = vnodes[number]
+    own = (number, vnode.uniquifier)
+    directory = Directory.new(listing.dot or own, listing.dot_dot or own)
+    for name, fid in listing.entries.items():
+        directory.insert(name, *fid)
+    vnode.length = directory.length
+    vnode.data_version += VERSION_AHEAD
+    return directory.to_bytes()
 
 
 def _content(group: Group, inode: int) -> bytes:

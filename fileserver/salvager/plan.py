@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fileserver.directory import Directory
 from fileserver.interfaces import Vnode, VolumeHeader
-from fileserver.salvager.directories import read_directories
+from fileserver.salvager.directories import directory_object, read_directories
 from fileserver.salvager.indexes import INDEXES, PRIVATE, Group, Member, find_contents, read_records
 from fileserver.salvager.infos import Info, recover_infos
 from fileserver.salvager.inventory import Inventory, take_inventory
@@ -22,8 +22,6 @@ from fileserver.store.volume_file import pack_volume_file, volume_file_name
 
 UNIQUIFIER_AHEAD = 2000
 """Given to a volume whose counter was too low: clients may remember vnodes that are gone (vol-salvage.c)."""
-VERSION_AHEAD = 200
-"""Given to a directory that is written anew: clients may have been told of versions that never got to the disk."""
 
 
 @dataclass(slots=True)
@@ -134,15 +132,15 @@ def _plan_volume(plan: Plan, member: Member, attach: bool) -> None:
             _lose(plan, member)
             return
         member.tell("it had no root directory: it has a new one, for administrators")
-        member.vnodes[ROOT] = _root()
+        member.vnodes[ROOT] = new_root()
         listings[ROOT] = Listing(stale=True)
     tree = Tree(member.vnodes, listings)
     straighten(tree, member.tell, attach)
     plan.directories[member.id] = {}
     for number, listing in sorted(listings.items()):
         if listing.stale:
-            plan.directories[member.id][number] = _content(member, number, listing)
-    _plan_info(plan.infos[member.id], member)
+            plan.directories[member.id][number] = directory_object(member.vnodes, number, listing)
+    correct_header(member.header, member.vnodes, member.tell)
 
 
 def _lose(plan: Plan, member: Member) -> None:
@@ -153,20 +151,10 @@ def _lose(plan: Plan, member: Member) -> None:
     plan.lost.append(member)
 
 
-def _root() -> Vnode:
+def new_root() -> Vnode:
+    """The record of a root directory for administrators alone."""
     now = int(time.time())
     return Vnode(DIRECTORY_TYPE, 0o755, 2, 0, ROOT, 1, now, 0, 0, 0, 0, now, acl=PRIVATE)
-
-
-def _content(member: Member, number: int, listing: Listing) -> bytes:
-    vnode = member.vnodes[number]
-    own = (number, vnode.uniquifier)
-    directory = Directory.new(listing.dot or own, listing.dot_dot or own)
-    for name, fid in listing.entries.items():
-        directory.insert(name, *fid)
-    vnode.length = directory.length
-    vnode.data_version += VERSION_AHEAD
-    return directory.to_bytes()
 
 
 def blocks(length: int) -> int:
@@ -174,16 +162,15 @@ def blocks(length: int) -> int:
     return max(1, (length + 1023) // 1024)
 
 
-def _plan_info(info: Info, member: Member) -> None:
-    header: VolumeHeader = info.header
-    used = sum(blocks(vnode.length) for vnode in member.vnodes.values())
-    if (header.file_count, header.disk_used) != (len(member.vnodes), used):
-        member.tell(f"it has {len(member.vnodes)} files in {used} blocks, "
-                    f"not {header.file_count} in {header.disk_used}")  # fmt: skip
-        header.file_count, header.disk_used = len(member.vnodes), used
-    highest = max((vnode.uniquifier for vnode in member.vnodes.values()), default=0)
+def correct_header(header: VolumeHeader, vnodes: Mapping[int, Vnode], tell: Tell) -> None:
+    """Counts and uniquifier from the vnodes; the marks of an unclean end go."""
+    used = sum(blocks(vnode.length) for vnode in vnodes.values())
+    if (header.file_count, header.disk_used) != (len(vnodes), used):
+        tell(f"it has {len(vnodes)} files in {used} blocks, not {header.file_count} in {header.disk_used}")
+        header.file_count, header.disk_used = len(vnodes), used
+    highest = max((vnode.uniquifier for vnode in vnodes.values()), default=0)
     if header.uniquifier <= highest:
-        member.tell(f"its uniquifier {header.uniquifier} was given out, up to {highest}")
+        tell(f"its uniquifier {header.uniquifier} was given out, up to {highest}")
         header.uniquifier = highest + 1 + UNIQUIFIER_AHEAD
     header.in_use = 0
     header.needs_salvaged = False

@@ -171,22 +171,22 @@ def _attachable(path: str, group: int, volume_id: int) -> bool:
         if _read(os.path.join(path, volume_file_name(volume_id))) != pack_volume_file(volume_id, group):
             return False
         for kind, magic in STAMPS.items():
-            data = _read(_special(path, group, volume_id, kind))
+            data = _read(special(path, group, volume_id, kind))
             if data[:8] != magic.to_bytes(4, "little") + b"\1\0\0\0":
                 return False
-        found = unpack_header(_read(_special(path, group, volume_id, Special.INFO)))
+        found = unpack_header(_read(special(path, group, volume_id, Special.INFO)))
     except (OSError, Damaged):
         return False
     return (found.id, found.parent, found.destroy_me) == (volume_id, group, False)
 
 
-def _special(path: str, group: int, volume_id: int, kind: Special) -> str:
+def special(path: str, group: int, volume_id: int, kind: Special) -> str:
     owner = group if kind is Special.LINK_TABLE else volume_id
     return os.path.join(path, group_directory(group), inode_path(special_inode(owner, kind)))
 
 
 def _volume(path: str, group: int, volume_id: int) -> Counter[bytes]:
-    indexes = {kind: _read(_special(path, group, volume_id, kind)) for kind in RECORD_SIZES}
+    indexes = {kind: _read(special(path, group, volume_id, kind)) for kind in RECORD_SIZES}
     found: Counter[bytes] = Counter()
     seen = set()
     waiting = [1]
