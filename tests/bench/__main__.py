@@ -1,7 +1,8 @@
 """Our servers beside stock OpenAFS on this machine: `python -m tests.bench [--rounds N] [--dry-run]`.
 
 Each round measures one cell and then the other, with the same stock FUSE client and the same load generator
-(`vlload.c`, compiled here). Medians, spread and ratios are appended to RESULTS.md.
+(`vlload.c`, compiled here). Then what encryption costs between our own ends (`bench_own`), and both kinds over a long
+wire (`bench_wire`). Medians, spread and ratios are appended to RESULTS.md.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+from tests.bench import bench_own, bench_wire
 from tests.interop.namespaces import CHECKOUT, Network, Node
 from tests.interop.ours import OurServers
 from tests.interop.requirements import missing
@@ -152,7 +154,7 @@ def main() -> int:
         finally:
             for side in sides.values():
                 side.network.close()
-    lines += table(measured)
+    lines += [*table(measured), "", *bench_own.table(options.rounds), "", *bench_wire.table(options.rounds)]
     print("\n".join(lines))
     if not options.dry_run:
         with open(RESULTS, "a", encoding="utf-8") as results:

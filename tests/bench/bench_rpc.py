@@ -1,6 +1,6 @@
 """What an RPC costs on loopback between our own ends: small calls a second, and one stream's MB/s each way.
 
-    python -m tests.bench.bench_rpc [--seconds N] [--profile FILE] [--level clear|auth|crypt]
+    python -m tests.bench.bench_rpc [--seconds N] [--profile FILE] [--level clear|auth|crypt] [--json]
 
 The server is a process of its own, as in life. Null security unless --level asks for rxkad; nothing else should run.
 """
@@ -9,6 +9,7 @@ The server is a process of its own, as in life. Null security unless --level ask
 
 import argparse
 import cProfile
+import json
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ from xdr import Opaque, String, UInt32, UInt64
 
 STREAM_SIZE = 256 << 20
 PIECE = bytes(1 << 16)
+CALLERS = (1, 16, 64)
 TOKEN = token(Ticket("bench", "", "", SESSION_KEY, 0, 0x7FFF_FFFF))
 
 
@@ -152,8 +154,8 @@ async def streams(port: RxPort, server: tuple[str, int], level: str | None) -> t
     return fetched, stored
 
 
-async def measure(seconds: float, profile: str | None, level: str | None) -> None:
-    """Print the table."""
+async def measure(seconds: float, profile: str | None, level: str | None) -> dict[str, float]:
+    """Everything once, by name."""
     command = [sys.executable, "-m", "tests.bench.bench_rpc", "--serve"] + (["--profile", profile] if profile else [])
     with subprocess.Popen(  # noqa: ASYNC220  started before anything is measured
         command, stdout=subprocess.PIPE
@@ -162,12 +164,24 @@ async def measure(seconds: float, profile: str | None, level: str | None) -> Non
         server = ("127.0.0.1", int(process.stdout.readline()))
         port = RxPort(reactor, "127.0.0.1")
         port.start()
-        for callers in (1, 16, 64):
-            print(f"{callers:3} callers: {await small_calls(port, server, level, callers, seconds):8.0f} small calls/s")
-        fetched, stored = await streams(port, server, level)
-        print(f"one stream: fetch {fetched:6.0f} MB/s, store {stored:6.0f} MB/s")
+        measured: dict[str, float] = {}
+        for callers in CALLERS:
+            name = f"small calls/s, {callers} callers"
+            measured[name] = await small_calls(port, server, level, callers, seconds)
+        measured["fetch, MB/s"], measured["store, MB/s"] = await streams(port, server, level)
         await port.stop()
         process.terminate()
+    return measured
+
+
+async def report(seconds: float, profile: str | None, level: str | None, as_json: bool) -> None:
+    """Print what was measured."""
+    measured = await measure(seconds, profile, level)
+    if as_json:
+        print(json.dumps(measured))
+        return
+    for name, number in measured.items():
+        print(f"{name:24} {number:8.0f}")
 
 
 def main() -> None:
@@ -176,12 +190,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each round of small calls")
     parser.add_argument("--profile", metavar="FILE", help="write a cProfile of the server here")
     parser.add_argument("--level", choices=[level.name.lower() for level in Level], help="of rxkad, instead of rxnull")
+    parser.add_argument("--json", action="store_true", help="one line for programs")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         serve(options.profile)
         return
-    work: Coroutine[Any, Any, None] = measure(options.seconds, options.profile, options.level)
+    work: Coroutine[Any, Any, None] = report(options.seconds, options.profile, options.level, options.json)
     react(lambda _: Deferred.fromCoroutine(work))
 
 
