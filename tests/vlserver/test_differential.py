@@ -215,7 +215,7 @@ class DifferentialTest(InteropTest):
     def test_every_opcode(self) -> None:
         """The generator knows every RPC of the service but those that `walked` and `test_counters` call."""
         generated = {name for name in dir(Generator) if name[0].isupper()}
-        known = {each.name for each in VL.operations.values() if each.opcode < 1000}
+        known = {each.name for each in VL.operations.values()}
         self.assertEqual(known - generated, {"ListEntry", "ListEntryN", "GetStats"})
 
     async def walked(self, vl: VL) -> list[Any]:
@@ -282,7 +282,8 @@ class DifferentialTest(InteropTest):
         for options, restricted in (((), False), (("-restricted_query", "admin"), True)):
             node = self.stock_vlserver(*options)
             stock, ours = self.client((node.address, 7003), node), self.client(self.our_vlserver(False, restricted))
-            for name, arguments in ARGUMENTS.items():
+            for name in (each.name for each in VL.operations.values()):
+                arguments = ARGUMENTS[name]
                 answers = [await outcome(getattr(vl, name)(*arguments)) for vl in (stock, ours)]
                 refused = [answer if isinstance(answer, Refused) else None for answer in answers]
                 self.assertEqual(refused[1], refused[0], f"{name} {options}")
