@@ -99,7 +99,7 @@ def receive_ack(call: Call, serial: int, flags: int, user_status: int, datagram:
         _announce_arrived(connection, now)
     if newly:
         _progress(call, now)
-    if not call.unflushed:
+    if not call.unflushed and not call.completed:
         call.want_flush()
     return True
 

@@ -123,14 +123,19 @@ class Sender:
             sent += self._transmit_new(room - sent, wire, cid, number, user_status)
         if sent:
             self.in_flight += sent
-            self._bursts.append((wire.serial, now))
+            bursts = self._bursts
+            bursts.append((wire.serial, now))
+            if len(bursts) > BURSTS:
+                bursts.popleft()
         return sent
 
     def _transmit_new(self, room: int, wire: Wire, cid: int, number: int, user_status: int) -> int:
         size = wire.peer.mtu - HEADER_SIZE - wire.overhead
         room = min(room, self.first + self.window - self.next)
+        if room <= 0:
+            return 0
         pending = self.pending
-        full = max(0, min(room, (pending.size - 1) // size))
+        full = min(room, (pending.size - 1) // size) if pending.size > size else 0
         ends = self.ended and full < room and pending.size - full * size <= size
         count = full + ends
         if not count or self.next + count > MAXIMUM_SEQ:
@@ -359,13 +364,13 @@ class Sender:
 
     def discard(self) -> None:
         """The call is over: keep nothing."""
+        self.ended = True
+        self.last = self.last or max(self.next - 1, 1)
+        if self.first == self.next and not self.pending.size:
+            return  # as a call that went well ends
         self._bodies.clear()
         self._orders.clear()
         self._status.clear()
         self.pending.clear()
-        self._bursts.clear()
-        self.lost = 0
-        self.in_flight = 0
+        self.in_flight = self.lost = 0
         self.first = self.next
-        self.ended = True
-        self.last = self.last or max(self.next - 1, 1)

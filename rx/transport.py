@@ -202,6 +202,8 @@ class RxPort:
     def _dispatch(self) -> bool:
         """Give out the engine's events. Whether there were any."""
         events = self.endpoint.events()
+        if not events:
+            return False
         conversations = self.conversations
         begun = perf_counter()
         for event in events:
@@ -209,7 +211,7 @@ class RxPort:
             if (now := perf_counter()) - begun > LATE_SECONDS:
                 begun = now
                 self._flush()
-        return bool(events)
+        return True
 
     def _flush(self) -> None:
         """Write what the engine has to send. While the socket is full the rest waits for `doWrite`."""
@@ -293,11 +295,12 @@ class RxPort:
         pace = self._pace
         if self._socket is None or not pace.rest() or not self._looks or self.suspended or self._unsent:
             return []
-        receive = self._socket.receive
+        receive, limit = self._socket.receive, RECEIVE_BATCH
         while pace.looking():
-            if batch := receive(RECEIVE_BATCH):
+            if batch := receive(limit):
                 pace.came()
                 return batch
+            limit = 1  # what comes while we look comes alone, and asking for more takes a microsecond of the answer's
         pace.missed()
         return []
 
