@@ -56,6 +56,7 @@ class SqliteStore:
             os.close(self._lock)
             raise StoreError(f"{path} {error}") from error
         self.revision = last_revision(self._writing)
+        self._batch_ended_by: BaseException | None = None
         self._writer = Writer(reactor, self._commit, self._published)
         self._surveyors = ThreadPool(0, 1, "vldb surveys")
         self._surveyors.start()
@@ -129,9 +130,11 @@ class SqliteStore:
             if transaction.changed.rows:
                 self._log(transaction.revision, transaction.changed, by)
         except BaseException as error:
-            if connection.in_transaction:  # a full disk or an I/O error has ended it already
+            if connection.in_transaction:
                 connection.execute("ROLLBACK TO call")
                 connection.execute("RELEASE call")
+            else:
+                self._batch_ended_by = error  # a full disk or an I/O error has undone the writes before it too
             if isinstance(error, sqlite3.Error):
                 raise StoreError(f"{self._path}: cannot write: {error}") from error
             raise
@@ -151,13 +154,14 @@ class SqliteStore:
         connection = self._writing
         try:
             connection.execute("BEGIN IMMEDIATE")
+            self._batch_ended_by = None
             for step in batch:
                 step()
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            raise StoreError(f"{self._path}: cannot write: {error}") from error
+            raise StoreError(f"{self._path}: cannot write: {self._batch_ended_by or error}") from error
         return last_revision(connection)
 
     def _published(self, revision: int) -> None:
