@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from vlserver.operations.entries import new_volume_id
 from vlserver.schema import Partition, Server, Site, Volume
 from vlserver.store.sqlite import SqliteStore
 from vlserver.store.sqlite.copies import copy
+from vlserver.store.sqlite.tables import MIGRATIONS
 
 ROOT = str(Path(__file__).parents[2])
 A = UUID(int=1)
@@ -68,9 +69,9 @@ class CommandTest(TestCase):
             await store.write(an_entry(number), BY)
         return store
 
-    async def run_vldb(self, *words: str, status: int = 0) -> str:
+    async def run_vldb(self, *words: str, status: int = 0, prefix: Sequence[str] = ()) -> str:
         """What the command printed, both ways; it must end with this status."""
-        command = [sys.executable, "-m", "vlserver.tools", "--database", f"sqlite:///{self.path}", *words]
+        command = [*prefix, sys.executable, "-m", "vlserver.tools", "--database", f"sqlite:///{self.path}", *words]
         ran: Any = await deferToThread(
             subprocess.run,
             command,
@@ -266,6 +267,65 @@ class CommandTest(TestCase):
                 self.assertIn("sound", await self.run_vldb("check"))
                 Path(self.path).unlink()
         self.assertIn("2000 entries", await self.run_vldb("import", stock))
+
+    async def test_killed_restore(self) -> None:
+        """A restore killed at any moment leaves the old database or the restored one, whole, and can be run again."""
+        store = await self.furnished()
+        backup = self.file("backup")
+        await self.run_vldb("backup", backup)
+        await store.write(an_entry(4), BY)
+        await store.close()
+        allowance = budget("vlserver.tools.kill_restore", full=100, least=3)
+        random_ = random.Random(allowance.seed)
+        command = [sys.executable, "-m", "vlserver.tools", "--database", self.path, "restore", backup]
+        for _ in range(allowance.count):
+            process = subprocess.Popen(  # noqa: ASYNC220  ended below
+                command, env=os.environ | {"PYTHONPATH": ROOT}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            try:
+                await deferToThread(process.wait, random_.uniform(0.3, 1.0))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+            self.assertTrue(Path(self.path).exists())
+            store = self.open()
+            self.assertIn(len(await store.read(lambda t: t.volumes(0, 9))), (3, 4))
+            await store.close()
+        await self.run_vldb("restore", backup)
+        self.assertIn("sound", await self.run_vldb("check"))
+
+    async def test_no_room(self) -> None:
+        """Without room a backup, an export, an import and a restore say so, and leave what there was."""
+        contents = random_contents(random.Random(1), 2000)
+        store = self.open()
+        await store.load(contents.rows, contents.settings, contents.removed_keys, BY)
+        await store.close()
+        backup, stock = self.file("backup"), self.file("vldb.DB0")
+        await self.run_vldb("backup", backup)
+        await self.run_vldb("export", stock)
+        names = {path.name for path in self.directory.iterdir()}
+        before = await self.everything()
+        small = ["prlimit", "--fsize=100000"]
+        for words in (("backup", self.file("a")), ("export", self.file("b")), ("restore", backup)):
+            said = await self.run_vldb(*words, status=1, prefix=small)
+            self.assertRegex(said, "(?i)full|too large|I/O error")
+        self.assertEqual({path.name for path in self.directory.iterdir()}, names)
+        self.assertEqual(await self.everything(), before)
+        self.path = self.file("new.sqlite")
+        self.assertRegex(await self.run_vldb("import", stock, status=1, prefix=small), "(?i)full|too large|I/O error")
+        self.assertFalse(Path(self.path).exists())
+        self.assertIn("2000 entries", await self.run_vldb("import", stock))
+
+    async def test_older_schema(self) -> None:
+        """A backup of an older schema is not looked into, but restored, and then it is of the newest."""
+        old = SqliteStore(self.file("old"), reactor, lambda: 1.0, MIGRATIONS[:1])  # type: ignore[arg-type]
+        await old.close()
+        self.assertIn("older than this program's", await self.run_vldb("check", self.file("old"), status=1))
+        await self.run_vldb("restore", self.file("old"))
+        self.assertIn("sound", await self.run_vldb("check"))
+        newer = SqliteStore(self.file("new"), reactor, lambda: 1.0, (*MIGRATIONS, ()))  # type: ignore[arg-type]
+        await newer.close()
+        self.assertIn("newer than this program", await self.run_vldb("restore", self.file("new"), status=1))
 
     async def test_log_and_undo(self) -> None:
         """The log shows who changed what; a change is taken back while no server runs, and the log says so."""

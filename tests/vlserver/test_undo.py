@@ -119,9 +119,9 @@ class UndoTest(TestCase):
     async def test_owner(self) -> None:
         """A partition that changed its owner goes back to it with a higher epoch, whatever was reported since."""
         store = await self.furnished()
-        there = Partition(A, 3, 1, 0, epoch=6)
+        there = Partition(A, 3, 1, 0, epoch=6, state="unknown")
         revision = await self.changed(store, lambda t: t.put_partition(there))
-        await store.write(lambda t: t.put_partition(replace(there, size=100, free=50, reported=9)), BY)
+        await store.write(lambda t: t.put_partition(replace(there, size=100, free=50, reported=9, state="mounted")), BY)
         await self.undone(store, revision)
         expected = Partition(A, 0, 0, 0, epoch=7, size=100, free=50, reported=9)
         self.assertEqual(await store.read(lambda t: t.partition(A)), expected)

@@ -22,7 +22,7 @@ CHANGES_AT_ONCE = 1000
 """Changes read together."""
 
 REPORTED_FIELDS = ("size", "free", "reported")
-"""Of a partition, what its server reports all the time: no reason to refuse, and nothing to put back."""
+"""Of a partition, what its server reports all the time: there is nothing to put back."""
 
 
 class UndoRefused(Exception):
@@ -92,9 +92,9 @@ def _later(transaction: ITransaction, since: int, row: RowChange) -> list[int]:
 
 
 def _comparable(row: Row | None) -> Row | None:
-    """The row without what servers report."""
+    """The row without what its server reports and a report changes, such as that it is mounted."""
     if isinstance(row, Partition):
-        return replace(row, size=0, free=0, reported=0)
+        return replace(row, size=0, free=0, reported=0, changed=0, state="", backend="")
     return row
 
 
