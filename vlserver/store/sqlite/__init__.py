@@ -21,7 +21,7 @@ from zope.interface import implementer
 from vlserver.interfaces import ITransaction, IVLStore, StoreError
 from vlserver.schema import Author, Row
 from vlserver.store.changes import KEPT_REVISIONS, ChangedRows
-from vlserver.store.sqlite.files import connect, last_revision, take_lock
+from vlserver.store.sqlite.files import check_whole, connect, last_revision, take_lock
 from vlserver.store.sqlite.loading import load_rows
 from vlserver.store.sqlite.tables import MIGRATIONS, Migration, migrate
 from vlserver.store.sqlite.transaction import Transaction
@@ -62,6 +62,7 @@ class SqliteStore:
         self._surveyors.start()
 
     def _open(self, migrations: Sequence[Migration]) -> sqlite3.Connection:
+        check_whole(self._path)
         connection = connect(self._path, read_only=False)
         try:
             migrate(connection, migrations)

@@ -22,6 +22,12 @@ CHECKPOINT_PAGES = 4000
 again in 20 ms after a crash.
 """
 
+LEAST_PAGE = 512
+"""The smallest page of an SQLite file, in bytes."""
+
+_PAGE_SIZE = slice(16, 18)
+"""Where the header has the page size."""
+
 
 def connect(path: str, read_only: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -37,6 +43,21 @@ def connect(path: str, read_only: bool) -> sqlite3.Connection:
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
+
+
+def check_whole(path: str) -> None:
+    """Raises StoreError for a file that ends inside a page, which SQLite takes for whole.
+
+    One with a log beside it may be so after a power cut, and is mended from there.
+    """
+    file, log = Path(path), Path(f"{path}-wal")
+    if not file.is_file() or (log.exists() and log.stat().st_size):
+        return
+    size = file.stat().st_size
+    with open(file, "rb") as opened:
+        page_size = int.from_bytes(opened.read(_PAGE_SIZE.stop)[_PAGE_SIZE])
+    if size and (size < LEAST_PAGE or (page_size >= LEAST_PAGE and size % page_size)):
+        raise StoreError(f"is cut short: {size} bytes are not a whole number of pages")
 
 
 def last_revision(connection: sqlite3.Connection) -> int:
