@@ -17,7 +17,7 @@ from twisted.internet.task import react
 
 from afs.rpc.vl import VLF_RWEXISTS, VLSF_RWVOL
 from vlserver.interfaces import ITransaction, IVLStore
-from vlserver.schema import MAX_VOLUME_ID, Author, Partition, Server, Site, Volume
+from vlserver.schema import MAX_VOLUME_ID, Author, Definition, Partition, Server, Site, Volume
 from vlserver.store.sqlite import SqliteStore
 
 BY = Author("bench", "fill")
@@ -51,6 +51,9 @@ async def fill(store: IVLStore, volumes: int, partitions: int = 1) -> None:
             transaction.put_server(server)
         for number in range(partitions):
             transaction.put_partition(Partition(partition_id(number), number, owner=0, last_owner=0))
+            for server in SERVERS:
+                path = f"/vicep{chr(ord('a') + number)}"
+                transaction.put_definition(Definition(partition_id(number), server.slot, number, path))
 
     def adding(start: int, end: int) -> Callable[[ITransaction], None]:
         def add(transaction: ITransaction) -> None:
