@@ -69,6 +69,7 @@ async def _begin_service(volume: Volume, files: IVolumeFiles, header: VolumeHead
     breaks = header.needs_callback
     header.needs_callback = False
     header.in_use = FILE_SERVER
+    header.offline_message = b""  # says why it was offline, which it is no more (volume.c attach2)
     volume.opened(files, header)
     if volume.writable or breaks:
         with _step(volume, Event.WRITE_HEADER):

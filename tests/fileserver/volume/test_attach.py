@@ -36,6 +36,12 @@ class Attaching(Base):
         """A volume nobody has is VNOVOL."""
         self.assertEqual(self.refused(use(self.started(), 99)), VolumeError.VNOVOL)
 
+    def test_message(self) -> None:
+        """What was said of why a volume was offline is gone when it is served again."""
+        server = self.started(offline_message=b"moving house")
+        self.run_now(use(server))
+        self.assertEqual(server.volume().header.offline_message, b"")
+
     def test_out_of_service(self) -> None:
         """A volume out of service is VOFFLINE and stays unattached."""
         server = self.started(in_service=False)
