@@ -97,7 +97,19 @@ def random_partitions(random_: random.Random, servers: Sequence[Server], stock: 
     return [
         *mounted,
         Partition(random_uuid(random_), number, None, slot, epoch=9, name="unmounted"),
-        Partition(random_uuid(random_), 77, None, slot, epoch=3, state="down", backend="namei", size=10, free=5),
+        Partition(
+            random_uuid(random_),
+            77,
+            None,
+            slot,
+            epoch=3,
+            state="down",
+            backend="namei",
+            size=10,
+            free=5,
+            heartbeat_age=1500,
+            request=random_uuid(random_),
+        ),
         Partition(random_uuid(random_), 0, None, None, name="never anywhere"),
     ]
 

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 
 from tests.support.budget import budget
 from tests.vlserver.contents import BY, random_contents
@@ -315,6 +315,18 @@ class CommandTest(TestCase):
         self.assertRegex(await self.run_vldb("import", stock, status=1, prefix=small), "(?i)full|too large|I/O error")
         self.assertFalse(Path(self.path).exists())
         self.assertIn("2000 entries", await self.run_vldb("import", stock))
+
+    async def test_another_user(self) -> None:
+        """What would leave files that the server cannot open is refused to another user than the database's."""
+        if os.geteuid() != 0:
+            raise SkipTest("not root")
+        store = await self.furnished()
+        await store.close()
+        os.chown(self.path, 65534, 65534)
+        for words in (("restore", "x"), ("undo", "2"), ("import", "x")):
+            self.assertIn("run this as that user", await self.run_vldb(*words, status=1))
+        self.assertIn("sound", await self.run_vldb("check"))
+        self.assertEqual(os.stat(self.path).st_uid, 65534)
 
     async def test_older_schema(self) -> None:
         """A backup of an older schema is not looked into, but restored, and then it is of the newest."""

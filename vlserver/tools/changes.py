@@ -13,7 +13,7 @@ from vlserver.interfaces import ITransaction
 from vlserver.operations.undo import undo
 from vlserver.schema import Change, RowChange
 from vlserver.store.sqlite.copies import snapshot
-from vlserver.tools.stores import author, file_of, with_store
+from vlserver.tools.stores import author, file_of, own_file_of, with_store
 
 CHANGES_AT_ONCE = 1000
 """Changes read together."""
@@ -57,7 +57,7 @@ def _field(name: str, before: Any, after: Any) -> str:
 
 def undo_revision(chosen: argparse.Namespace) -> int:
     """One change of the log back, as one more change of the log."""
-    path = file_of(chosen.database)
+    path = own_file_of(chosen.database)
     with snapshot(path):
         pass  # there is such a database, of this schema
 

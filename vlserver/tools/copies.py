@@ -18,7 +18,7 @@ from vlserver.store.sqlite.copies import bring_forward, continue_after, copy, pu
 from vlserver.store.sqlite.files import held
 from vlserver.tools.check import inspect
 from vlserver.tools.progress import progress
-from vlserver.tools.stores import author, file_of, with_store
+from vlserver.tools.stores import author, file_of, own_file_of, with_store
 
 LOST_IDS = 1_000_000
 """Volume ids left out when nobody can say which were given away since the backup: far more than anybody creates between
@@ -50,7 +50,7 @@ def backup(chosen: argparse.Namespace) -> int:
 
 def restore(chosen: argparse.Namespace) -> int:
     """The backup is copied, checked, made to continue the present database, and takes its place in one step."""
-    path = file_of(chosen.database)
+    path = own_file_of(chosen.database)
     new = path + RESTORING
     with held(path):
         Path(new).unlink(missing_ok=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import getpass
+import os
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
@@ -26,6 +28,15 @@ def file_of(url: str) -> str:
     if ":" in url:
         raise StoreError(f"{url} is not in a file that this command could work on (sqlite:///PATH)")
     return url
+
+
+def own_file_of(url: str) -> str:
+    """As `file_of`, for a command that makes files there: they must be the server's. Raises StoreError."""
+    path = Path(file_of(url))
+    owned = next((each for each in (path, path.parent) if each.exists()), None)
+    if owned is not None and owned.stat().st_uid != os.geteuid():
+        raise StoreError(f"{owned} is {owned.owner()}'s: run this as that user, who will have to open what it makes")
+    return str(path)
 
 
 def with_store(path: str, work: Callable[[IVLStore], Awaitable[T]]) -> T:

@@ -20,7 +20,7 @@ from vlserver.legacy.writer import StockWriter
 from vlserver.store.sqlite.copies import LIVE_FILES, put_in_place, snapshot
 from vlserver.store.sqlite.files import held
 from vlserver.tools.progress import progress
-from vlserver.tools.stores import author, file_of, with_store
+from vlserver.tools.stores import author, file_of, own_file_of, with_store
 
 IMPORTING = ".importing"
 """Ends the name of what is to become the database."""
@@ -28,7 +28,7 @@ IMPORTING = ".importing"
 
 def import_stock(chosen: argparse.Namespace) -> int:
     """Read all of the file, then make a database of it, which appears when it is whole."""
-    path = file_of(chosen.database)
+    path = own_file_of(chosen.database)
     new = path + IMPORTING
     with held(path), progress("reading") as told:
         if Path(path).exists():
