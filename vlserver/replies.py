@@ -7,8 +7,8 @@ from collections.abc import Hashable
 from rx.service import Encoded
 from vlserver.interfaces import IVLStore
 
-REPLIES_KEPT = 10_000
-"""Replies kept at most: 11 MB of the largest form. A full cache is emptied; filling it again costs one read each."""
+REPLIES_KEPT = 100_000
+"""Replies kept at most: 140 MB of the largest form. A full cache is emptied; filling it again costs one read each."""
 
 
 class Replies:

@@ -25,8 +25,9 @@ again in 20 ms after a crash.
 LEAST_PAGE = 512
 """The smallest page of an SQLite file, in bytes."""
 
+_MAGIC = b"SQLite format 3\0"
 _PAGE_SIZE = slice(16, 18)
-"""Where the header has the page size."""
+"""How the header begins, and where it has the page size."""
 
 
 def connect(path: str, read_only: bool) -> sqlite3.Connection:
@@ -55,7 +56,8 @@ def check_whole(path: str) -> None:
         return
     size = file.stat().st_size
     with open(file, "rb") as opened:
-        page_size = int.from_bytes(opened.read(_PAGE_SIZE.stop)[_PAGE_SIZE])
+        header = opened.read(_PAGE_SIZE.stop)
+    page_size = int.from_bytes(header[_PAGE_SIZE]) if header.startswith(_MAGIC) else 0
     if size and (size < LEAST_PAGE or (page_size >= LEAST_PAGE and size % page_size)):
         raise StoreError(f"is cut short: {size} bytes are not a whole number of pages")
 
