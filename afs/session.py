@@ -11,8 +11,8 @@ from afs.errors import VolumeError, to_errno
 from afs.location import Locator
 from afs.rpc.cb import RXAFSCB
 from afs.rpc.fs import RXAFS
-from afs.rpc.vl import VL
-from afs.rpc.volser import AFSVol
+from afs.rpc.partitions import VLPartitions
+from afs.rpc.volpartitions import AFSVolPartitions
 from afs.types import CLIENT_CAPABILITY_ERRORTRANS
 from rx.client import Connection
 from rx.errors import Abort, CallLost
@@ -80,17 +80,17 @@ class Session:
         bound: Address = self._port.address
         return bound
 
-    def vl(self, server: Address) -> VL:
-        """The volume location service of a server."""
-        return VL.client(self.caller(server, VL.service_id))
+    def vl(self, server: Address) -> VLPartitions:
+        """The volume location service of a server, which may be a stock one."""
+        return VLPartitions.client(self.caller(server, VLPartitions.service_id))
 
     def fs(self, server: Address) -> RXAFS:
         """The file service of a server."""
         return RXAFS.client(self.caller(server, RXAFS.service_id))
 
-    def volser(self, server: Address) -> AFSVol:
+    def volser(self, server: Address) -> AFSVolPartitions:
         """The volume service of a server."""
-        return AFSVol.client(self.caller(server, AFSVol.service_id))
+        return AFSVolPartitions.client(self.caller(server, AFSVolPartitions.service_id))
 
     def caller(self, server: Address, service_id: int) -> Caller:
         """The connection to a service, the same one each time."""

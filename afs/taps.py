@@ -15,11 +15,11 @@ from twisted.python.usage import Options, UsageError
 from afs.errors import PrError, RxkadError, UbikError, UnifiedError, VLError, VolserError, VolumeError, describe
 from afs.rpc.cb import RXAFSCB
 from afs.rpc.fs import RXAFS
+from afs.rpc.partitions import VLPartitions
 from afs.rpc.pr import PR
 from afs.rpc.rxstats import RXSTATS
 from afs.rpc.ubik import DISK, VOTE
-from afs.rpc.vl import VL
-from afs.rpc.volser import AFSVol
+from afs.rpc.volpartitions import AFSVolPartitions
 from rx.constants import RxCode, RxgenCode
 from rx.taps import Stack, Tap
 from rx.taps.faults import Faults
@@ -30,7 +30,7 @@ from rx.taps.tracer import Trace
 
 _log = Logger()
 
-_COMMON = (VL, AFSVol, PR, VOTE, DISK, RXSTATS)
+_COMMON = (VLPartitions, AFSVolPartitions, PR, VOTE, DISK, RXSTATS)
 
 SERVER_NAMES = Names(served=(RXAFS, *_COMMON), called=(RXAFSCB, *_COMMON))
 """What the RPCs are called on a server's port, whichever server."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from afs.errors import VLError
@@ -13,6 +14,7 @@ from rx.errors import Abort
 from vlserver.interfaces import ITransaction, IVLStore, StoreError
 from vlserver.replies import Replies
 from vlserver.schema import Author
+from vlserver.watchers import Watchers
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,12 +25,15 @@ log = Logger()
 class Database:
     """Runs operations, functions of a transaction and their arguments, on a store.
 
-    `now` gives Unix seconds, `new_uuid` identities for new partition objects. What the store raises becomes VL_IO.
-    `writing` is how many writes have not been answered yet.
+    `now` gives Unix seconds, `clock` keeps the time that `watchers` wait, `new_uuid` gives identities for new partition
+    objects. What the store raises becomes VL_IO. `writing` is how many writes have not been answered yet.
     """
 
-    def __init__(self, store: IVLStore, now: Callable[[], float], new_uuid: Callable[[], UUID] = uuid4) -> None:
+    def __init__(
+        self, store: IVLStore, now: Callable[[], float], clock: IReactorTime, new_uuid: Callable[[], UUID] = uuid4
+    ) -> None:
         self.store = store
+        self.watchers = Watchers(clock)
         self.replies = Replies(store)
         self.new_uuid = new_uuid
         self.writing = 0
@@ -67,6 +72,7 @@ class Database:
             raise _refusal(operation, problem) from problem
         finally:
             self.writing -= 1
+            self.watchers.wake()
 
 
 def _refusal(operation: Callable[..., object], problem: StoreError) -> Abort:

@@ -10,8 +10,8 @@ from twisted.logger import Logger
 
 from afs import rxstats
 from afs.authentication import ANONYMOUS_ONLY, Authentication
+from afs.rpc.partitions import VLPartitions
 from afs.rpc.ubik import DISK, VOTE
-from afs.rpc.vl import VL
 from afs.users import Authority
 from rx.rpcstats import RpcStatistics
 from rx.server import Server, ServerCall
@@ -40,7 +40,7 @@ class VLServer(Service):
         restricted: bool = False,
         authentication: Authentication | None = None,
     ) -> None:
-        self.database = Database(store, now)
+        self.database = Database(store, now, ports[0].reactor)
         self.ports = ports
         self._authority = authority
         self._doorkeeper = Doorkeeper(authority, restricted)
@@ -52,7 +52,7 @@ class VLServer(Service):
         for port in ports:
             indices = ANONYMOUS_ONLY if authentication is None else authentication.secure(port)
             server = Server(port)
-            server.add(VL, self._procedures, security_indices=indices)
+            server.add(VLPartitions, self._procedures, security_indices=indices)
             server.add(VOTE, lambda call: Vote(self._site, call), security_indices=indices)
             server.add(DISK, lambda call: Disk(self._site, call), security_indices=indices)
             rxstats.serve(server, self._rpc_statistics, self._is_administrator, now, indices)
@@ -95,6 +95,7 @@ class VLServer(Service):
     async def _stop(self) -> None:
         for port in self._started:
             port.tranquil()
+        self.database.watchers.close()
         while self._started:
             await self._started.pop().stop()
         await self.database.store.close()

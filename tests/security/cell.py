@@ -10,6 +10,7 @@ from twisted.trial.unittest import TestCase
 from afs.client import FileClient, store_status
 from afs.errors import to_errno
 from afs.rpc.fs import RXAFS
+from afs.rpc.partitions import VLPartitions
 from afs.rpc.vl import VL
 from afs.rpc.volser import AFSVol
 from afs.types import AFSFid
@@ -71,7 +72,7 @@ class SecurityTest(TestCase):
         server = self.cell.fileservers[0]
         return client.volser((str(server.address), server.volser_port))
 
-    def locations(self, client: FileClient) -> VL:
+    def locations(self, client: FileClient) -> VLPartitions:
         """The location server, as a client calls it."""
         return client.vl(self.cell.vlserver_address)
 

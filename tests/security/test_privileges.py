@@ -21,10 +21,24 @@ from afs.rpc.fs import (
     FsCmdInputs,
     LockRead,
 )
+from afs.rpc.partitions import (
+    PCLAIM,
+    PDEF,
+    PartitionAll,
+    PartitionClaim,
+    PartitionDefinition,
+    PartitionDescription,
+    PartitionPlace,
+    PartitionRelease,
+    PartitionRequest,
+    PartitionServer,
+    PartitionWatch,
+    VLPartitions,
+)
 from afs.rpc.pr import PR
 from afs.rpc.rxstats import RXSTATS
 from afs.rpc.ubik import DISK, VOTE, UbikInterfaceAddr, ubik_tid, ubik_version
-from afs.rpc.vl import VL, ListAddrByAttributes, VldbListByAttributes, VldbUpdateEntry, nvldbentry, vldbentry
+from afs.rpc.vl import ListAddrByAttributes, VldbListByAttributes, VldbUpdateEntry, nvldbentry, vldbentry
 from afs.rpc.volser import AFSVol, ITBusy, destServer, replica, restoreCookie, volintInfo
 from afs.types import AFSStoreStatus, AFSVolSync
 from rx.constants import RxCode, RxgenCode
@@ -47,6 +61,7 @@ Arguments = Callable[["Table"], tuple[Any, ...]]
 Row = tuple[int, Arguments]
 
 EVERYTHING = VldbListByAttributes()
+HOME_SERVER = PartitionServer(address=0x7F000001)
 
 
 def none(table: Table) -> tuple[Any, ...]:
@@ -83,6 +98,25 @@ LOCATIONS: dict[str, Row] = {
     "RegisterAddrs": (VL_PERM, lambda t: (UUID(int=1), 0, (0x7F000042,))),
     "GetAddrsU": (OK, lambda t: (ListAddrByAttributes(Mask=1, ipaddr=0x7F000001),)),
     "ListAttributesN2": (OK, lambda t: (EVERYTHING, b"", 0)),
+    "PartitionCapabilities": (OK, none),
+    "DefinePartition": (
+        VL_PERM,
+        lambda t: (
+            PartitionDefinition(server=HOME_SERVER, number=9, path=b"/vicepj"),
+            PartitionDescription(flags=PDEF.NEW),
+            PartitionRequest(),
+        ),
+    ),
+    "RemoveDefinition": (VL_PERM, lambda t: (UUID(int=1), HOME_SERVER, PartitionRequest())),
+    "RegisterPartitions": (VL_PERM, lambda t: (UUID(int=2), ())),
+    "ClaimPartition": (VL_PERM, lambda t: (PartitionClaim(server=HOME_SERVER, flags=PCLAIM.FORCE),)),
+    "ReleasePartition": (VL_PERM, lambda t: (PartitionRelease(server=HOME_SERVER, flags=PCLAIM.FORCE),)),
+    "GetPartition": (int(VLError.VL_NOENT), lambda t: (UUID(int=1),)),
+    "ListPartitions": (OK, lambda t: (PartitionAll(), UUID(int=0), 0)),
+    "ListDefinitions": (OK, lambda t: (PartitionAll(), PartitionPlace(), 0)),
+    "ListPartitionVolumes": (int(VLError.VL_NOENT), lambda t: (UUID(int=1), 0, 0)),
+    "GetEntryP": (OK, lambda t: (b"private",)),
+    "WatchChanges": (OK, lambda t: (PartitionWatch(),)),
 }
 
 VOLUMES: dict[str, Row] = {
@@ -217,7 +251,7 @@ COPIES: dict[str, Row] = {
 }
 
 TABLES: dict[type[Service], dict[str, Row]] = {
-    VL: LOCATIONS,
+    VLPartitions: LOCATIONS,
     AFSVol: VOLUMES,
     RXAFS: FILES,
     RXSTATS: STATISTICS,

@@ -9,10 +9,12 @@ from typing import Any
 from uuid import UUID
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from afs.errors import VLError, describe
-from afs.rpc.vl import NMAXNSERVERS, OMAXNSERVERS, VL, VLF_RWEXISTS, VLSF_RWVOL, nvldbentry, vldbentry
+from afs.rpc.partitions import VLPartitions
+from afs.rpc.vl import NMAXNSERVERS, OMAXNSERVERS, VLF_RWEXISTS, VLSF_RWVOL, nvldbentry, vldbentry
 from afs.users import Authority, UserList
 from rx.errors import Abort
 from rx.security.interfaces import ANONYMOUS, Identity
@@ -56,7 +58,8 @@ class Vldb:
     def __post_init__(self) -> None:
         self.time = START
         uuids = iter(range(1, 1 << 30))
-        self.database = Database(self.store, lambda: self.time, lambda: UUID(int=next(uuids) << 64))
+        self.clock = Clock()
+        self.database = Database(self.store, lambda: self.time, self.clock, lambda: UUID(int=next(uuids) << 64))
         self.doorkeeper = Doorkeeper(Authority(UserList(["admin"])), self.restricted)
         self.counters = Counters(int(START))
 
@@ -65,16 +68,20 @@ class Vldb:
         """Calls made by an administrator."""
         return Caller(self, ADMIN)
 
+    def as_server(self, host: str) -> Any:
+        """Calls made with the cell's key from that address."""
+        return Caller(self, ADMIN, host)
+
     @property
     def as_anyone(self) -> Any:
         """Calls made by nobody in particular."""
         return Caller(self, ANONYMOUS)
 
-    async def call(self, name: str, identity: Identity, arguments: tuple[Any, ...]) -> Any:
+    async def call(self, name: str, identity: Identity, arguments: tuple[Any, ...], host: str) -> Any:
         """One RPC as the server would run it."""
-        operation = next(each for each in VL.operations.values() if each.name == name)
+        operation = next(each for each in VLPartitions.operations.values() if each.name == name)
         request = operation.encode_request(arguments)
-        call: Any = FakeCall(operation.opcode, FakeConnection(identity))
+        call: Any = FakeCall(operation.opcode, FakeConnection(identity), (host, 7001))
         instance = Procedures(self.database, self.doorkeeper, self.counters, call)
         procedure = SERVED.find(operation.opcode)
         result = await procedure.function(instance, *operation.decode_request(request)[0])
@@ -83,13 +90,14 @@ class Vldb:
 
 @dataclass
 class Caller:
-    """The RPCs of a Vldb as methods, called by `identity`."""
+    """The RPCs of a Vldb as methods, called by `identity` from an address."""
 
     vldb: Vldb
     identity: Identity
+    host: str = "192.0.2.1"
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        return lambda *arguments: self.vldb.call(name, self.identity, arguments)
+        return lambda *arguments: self.vldb.call(name, self.identity, arguments, self.host)
 
 
 class VldbTest(TestCase):

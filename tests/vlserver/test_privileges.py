@@ -6,8 +6,19 @@ from typing import Any
 from uuid import UUID
 
 from afs.errors import VLError
+from afs.rpc.partitions import (
+    PartitionAll,
+    PartitionClaim,
+    PartitionDefinition,
+    PartitionDescription,
+    PartitionPlace,
+    PartitionRelease,
+    PartitionRequest,
+    PartitionServer,
+    PartitionWatch,
+    VLPartitions,
+)
 from afs.rpc.vl import (
-    VL,
     ListAddrByAttributes,
     VldbListByAttributes,
     VldbUpdateEntry,
@@ -47,13 +58,31 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "GetEntryByNameN": (b"vol",),
     "GetEntryByNameU": (b"vol",),
 }
+"""Of the RPCs that stock has too."""
+
+OWN_ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "PartitionCapabilities": (),
+    "DefinePartition": (PartitionDefinition(), PartitionDescription(), PartitionRequest()),
+    "RemoveDefinition": (UUID(int=1), PartitionServer(), PartitionRequest()),
+    "RegisterPartitions": (UUID(int=2), ()),
+    "ClaimPartition": (PartitionClaim(),),
+    "ReleasePartition": (PartitionRelease(),),
+    "GetPartition": (UUID(int=1),),
+    "ListPartitions": (PartitionAll(), UUID(int=0), 0),
+    "ListDefinitions": (PartitionAll(), PartitionPlace(), 0),
+    "ListPartitionVolumes": (UUID(int=1), 0, 0),
+    "GetEntryP": (b"vol",),
+    "WatchChanges": (PartitionWatch(),),
+}
+ALL_ARGUMENTS = ARGUMENTS | OWN_ARGUMENTS
 ANYONES = {
     "GetEntryByID", "GetEntryByIDN", "GetEntryByNameO", "GetEntryByNameN", "GetEntryByNameU",
-    "ProbeServer", "GetAddrs", "GetAddrsU",
+    "ProbeServer", "GetAddrs", "GetAddrsU", "PartitionCapabilities", "GetEntryP",
 }  # fmt: skip
 LISTERS = {
     "ListEntry", "ListEntryN", "ListAttributes", "ListAttributesN", "ListAttributesN2",
     "LinkedList", "LinkedListN", "GetStats",
+    "GetPartition", "ListPartitions", "ListDefinitions", "ListPartitionVolumes", "WatchChanges",
 }  # fmt: skip
 
 
@@ -66,8 +95,8 @@ class PrivilegeTest(VldbTest):
 
     async def test_every_opcode(self) -> None:
         """Each RPC that is not open answers VL_PERM to anybody but an administrator, before all else."""
-        self.assertEqual(set(ARGUMENTS), {operation.name for operation in VL.operations.values()})
-        for name, arguments in ARGUMENTS.items():
+        self.assertEqual(set(ALL_ARGUMENTS), {operation.name for operation in VLPartitions.operations.values()})
+        for name, arguments in ALL_ARGUMENTS.items():
             try:
                 await getattr(self.anyone, name)(*arguments)
                 code = 0
@@ -78,7 +107,7 @@ class PrivilegeTest(VldbTest):
 
     async def test_administrator(self) -> None:
         """Nothing is refused to an administrator for want of privilege."""
-        for name, arguments in ARGUMENTS.items():
+        for name, arguments in ALL_ARGUMENTS.items():
             try:
                 await getattr(self.admin, name)(*arguments)
             except Abort as refusal:
@@ -86,10 +115,10 @@ class PrivilegeTest(VldbTest):
 
     def test_all_are_served(self) -> None:
         """Every RPC the service declares has a procedure and a privilege; reserved numbers have neither."""
-        self.assertEqual(set(PRIVILEGES), set(ARGUMENTS))
+        self.assertEqual(set(PRIVILEGES), set(ALL_ARGUMENTS))
         served = {procedure.operation.opcode for procedure in SERVED}
-        self.assertEqual(served, set(VL.operations))
-        for opcode in (525, 526, 528, 529, 530, 531, 500, 535):
+        self.assertEqual(served, set(VLPartitions.operations))
+        for opcode in (525, 526, 528, 529, 530, 531, 500, 535, 74000, 74013):
             self.assertEqual(self.assertRaises(Abort, SERVED.find, opcode).code, RxgenCode.RXGEN_OPCODE)
         self.assertEqual({name for name, kind in PRIVILEGES.items() if kind is Privilege.LISTER}, LISTERS)
 

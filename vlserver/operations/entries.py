@@ -81,13 +81,18 @@ def entry_by_id(transaction: ITransaction, volume_id: int, kind: int) -> Entry:
 
 
 def entry_by_name(transaction: ITransaction, name: bytes) -> Entry:
-    """GetEntryByName in all its forms: a name of digits alone, even none, is an id, cut to 32 bits as strtoul's is."""
+    """GetEntryByName in all its forms."""
+    return Places(transaction).entry(volume_by_name(transaction, name))
+
+
+def volume_by_name(transaction: ITransaction, name: bytes) -> Volume:
+    """The entry of this name. One of digits alone, even none, is an id, cut to 32 bits as strtoul's is."""
     if is_numeric_name(name):
-        return entry_by_id(transaction, min(int(name or b"0"), _LONGEST_UNSIGNED) & LAST_VOLUME_ID, ANY_TYPE)
+        return find(transaction, min(int(name or b"0"), _LONGEST_UNSIGNED) & LAST_VOLUME_ID, ANY_TYPE)
     found = locate_named(transaction, name)
     if found is None:
         raise Abort(VLError.VL_NOENT)
-    return Places(transaction).entry(_alive(found))
+    return _alive(found)
 
 
 def create(transaction: ITransaction, draft: Draft, new_uuid: Callable[[], UUID]) -> None:

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+from afs.rpc.vl import VLSF_BACKVOL, VLSF_ROVOL, VLSF_RWVOL
 from vlserver.interfaces import ITransaction
 from vlserver.schema import Partition, Server, Volume
+
+SITE_TYPES = VLSF_RWVOL | VLSF_ROVOL | VLSF_BACKVOL
+"""The site flags that say which volumes are there: a read-write and a read-only site at one place are two sites."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +64,16 @@ class Places:
         return Place(server, partition.number) if server else None
 
     def entry(self, volume: Volume) -> Entry:
-        """The volume with its sites placed. Two partitions that are seen as one place make one site."""
+        """The volume with its sites placed. Two partitions that are seen as one place make one site of each type."""
         sites: list[PlacedSite] = []
-        seen: dict[PlacedSite, UUID] = {}
+        seen: dict[tuple[int, int, int], UUID] = {}
         for site in volume.sites:
             place = self.place(site.partition)
             if place is None:
                 continue
-            placed = PlacedSite(place.server, place.number, site.flags)
-            if seen.setdefault(placed, site.partition) == site.partition:
-                sites.append(placed)
+            seen_as = place.server.slot, place.number, site.flags & SITE_TYPES
+            if seen.setdefault(seen_as, site.partition) == site.partition:
+                sites.append(PlacedSite(place.server, place.number, site.flags))
         return Entry(volume, tuple(sites))
 
 
@@ -78,8 +82,9 @@ def partition_for(
 ) -> UUID:
     """The partition object that an old form means by (server, number).
 
-    First one the volume is on already and that is seen there; then what the server has mounted there, or had last; then
-    what may be mounted there; else a new implicit object: the server is one that knows nothing of partition objects.
+    First one the volume is on already and that is seen there; then what the server has mounted there, or had last and
+    nobody has now; then what may be mounted there; else a new implicit object: the server is one that knows nothing of
+    partition objects.
     """
     places = Places(transaction)
     for site in volume.sites if volume else ():

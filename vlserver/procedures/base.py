@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Concatenate, ParamSpec, TypeVar
 
-from afs.rpc.vl import MAX_NUMBER_OPCODES, VL
+from afs.rpc.partitions import VLPartitions
+from afs.rpc.vl import MAX_NUMBER_OPCODES
 from rx.errors import Abort
 from rx.server import ServerCall
 from vlserver.database import Database
@@ -43,7 +44,7 @@ class Counters:
             counters[position] = (counters[position] + 1) & 0x7FFFFFFF
 
 
-class VLProcedures(VL):
+class VLProcedures(VLPartitions):
     """One call's procedures; the themes inherit from this. Making one admits the call, or raises VL_PERM."""
 
     def __init__(self, database: Database, doorkeeper: Doorkeeper, counters: Counters, call: ServerCall) -> None:
@@ -86,4 +87,4 @@ class VLProcedures(VL):
         identity = self.call.connection.identity
         name = ".".join(part for part in (identity.name, identity.instance) if part) or identity.kind
         realm = f"@{identity.realm}" if identity.realm else ""
-        return Author(f"{name}{realm} {self.call.peer[0]}", VL.operations[self.call.opcode].name)
+        return Author(f"{name}{realm} {self.call.peer[0]}", VLPartitions.operations[self.call.opcode].name)

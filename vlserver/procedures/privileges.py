@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from afs.errors import VLError
-from afs.rpc.vl import VL
+from afs.rpc.partitions import VLPartitions
 from afs.users import Authority
 from rx.errors import Abort
 from rx.server import ServerCall
@@ -49,9 +49,21 @@ PRIVILEGES: dict[str, Privilege] = {
     "RegisterAddrs": Privilege.ADMINISTRATOR,
     "GetAddrsU": Privilege.ANYONE,
     "ListAttributesN2": Privilege.LISTER,
+    "PartitionCapabilities": Privilege.ANYONE,
+    "DefinePartition": Privilege.ADMINISTRATOR,
+    "RemoveDefinition": Privilege.ADMINISTRATOR,
+    "RegisterPartitions": Privilege.ADMINISTRATOR,
+    "ClaimPartition": Privilege.ADMINISTRATOR,
+    "ReleasePartition": Privilege.ADMINISTRATOR,
+    "GetPartition": Privilege.LISTER,
+    "ListPartitions": Privilege.LISTER,
+    "ListDefinitions": Privilege.LISTER,
+    "ListPartitionVolumes": Privilege.LISTER,
+    "GetEntryP": Privilege.ANYONE,
+    "WatchChanges": Privilege.LISTER,
 }
 
-BY_OPCODE = {opcode: PRIVILEGES[operation.name] for opcode, operation in VL.operations.items()}
+BY_OPCODE = {opcode: PRIVILEGES[operation.name] for opcode, operation in VLPartitions.operations.items()}
 
 
 class Doorkeeper:
