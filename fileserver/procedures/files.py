@@ -129,12 +129,15 @@ class Files(Base):
         return target.status(self.server.now()), callback(self.promise(target.volume, fid, bulk=bulk))
 
     async def _bulk(self, fids: tuple[AFSFid, ...], *, inline: bool) -> BulkReply:
-        """Up to 50 statuses. `inline`: an error stands in the place of what failed, and the call succeeds."""
+        """Up to 50 statuses. `inline`: an error stands in the place of what failed, and the call succeeds.
+
+        The volume whose state is told is the first in which an object was found.
+        """
         if not fids:
             raise Untranslated(errno.EINVAL)
         statuses: list[AFSFetchStatus] = []
         promises: list[AFSCallBack] = []
-        sync = AFSVolSync()
+        sync: AFSVolSync | None = None
 
         def failed(abort: Abort) -> None:
             if not inline:
@@ -149,20 +152,23 @@ class Files(Base):
                 async with self.use(volume_id) as volume:
                     volume.touch()
                     for fid in wanted:
+                        there = True
                         try:
                             reported, promised = await self._status(volume, fid, bulk=True)
                         except Abort as abort:
                             failed(abort)
+                            there = abort.code == errno.EACCES
                         else:
                             statuses.append(reported)
                             promises.append(promised)
+                        if there and sync is None:
                             sync = volume.volsync
             except Repaired:
                 raise
             except Abort as abort:
                 for _ in wanted[len(statuses) - done :]:
                     failed(abort)
-        return tuple(statuses), tuple(promises), sync
+        return tuple(statuses), tuple(promises), sync or AFSVolSync()
 
     async def _fetch(self, fid: AFSFid, pos: int, length: int, data: Sink) -> StatusReply:
         """One piece or less is sent when the vnode is free again; more keeps it locked until the last piece is read."""

@@ -1,4 +1,4 @@
-"""The same random RXAFS calls to a stock dafileserver and to ours: equal results, refusals, contents and callbacks."""
+"""The same random RXAFS calls to a stock dafileserver and to ours: equal results, refusals, files, broken promises."""
 
 from __future__ import annotations
 
@@ -60,10 +60,11 @@ ADMIN = 1
 
 @dataclass(frozen=True)
 class Answer:
-    """A result or an Abort, and what came by the streams of the call."""
+    """A result or an Abort, what came by the streams of the call, and whose promises were broken until it ended."""
 
     result: Any
     streams: list[Buffer]
+    broken: dict[str, set[tuple[int, int, int]]]
 
 
 class Server:
@@ -129,11 +130,24 @@ class Server:
     async def call(self, step: Step) -> Answer:
         """Make the call."""
         arguments = self.argument(step.arguments)
-        streams = [each for each in arguments if isinstance(each, Buffer)]
+        for client in self.clients.values():
+            client.breaks.history.clear()
         try:
-            return Answer(await getattr(self.fs(step.caller), step.name)(*arguments), streams)
+            result = await getattr(self.fs(step.caller), step.name)(*arguments)
         except Abort as refusal:
-            return Answer(refusal, streams)
+            result = refusal
+        broken = {
+            name: {event.fid for event in client.breaks.history if event.kind == "break"}
+            for name, client in self.clients.items()
+        }
+        return Answer(result, [each for each in arguments if isinstance(each, Buffer)], broken)
+
+    def broken(self, answer: Answer) -> Any:
+        """Who was told of what."""
+        return {
+            name: {(volume, self.number(vnode, unique)) for volume, vnode, unique in fids}
+            for name, fids in answer.broken.items()
+        }
 
     def told(self, name: str, answer: Answer) -> Any:
         """An answer as both servers should give it."""
@@ -201,6 +215,9 @@ class RandomCalls(InteropTest):
 
     timeout = 3600.0
 
+    breaks = 0
+    """Broken promises that were compared."""
+
     def session(self, **options: Any) -> FileClient:
         """A client of ours here."""
         client = FileClient(reactor, [("127.0.0.1", 7003)], address="127.0.0.1", **options)
@@ -255,6 +272,7 @@ class RandomCalls(InteropTest):
             expected, given = await self.both(step, stock, ours, objects)
             said = f"ours {given}\nstock {expected}\nafter (seed {share.seed}):\n" + "\n".join(steps[-CONTEXT:])
             self.assertTrue(given == expected or deliberate(given, expected), said)
+        self.assertGreater(self.breaks, share.count // 20)
         for place in list(objects.kinds):
             for volume in (VOLUME, READONLY, BACKUP):
                 for name, more in (("FetchStatus", ()), ("FetchData64", (0, 1 << 20, Wanted()))):
@@ -277,5 +295,9 @@ class RandomCalls(InteropTest):
             number = objects.add(MADE[step.name])
             for server, answer in answers:
                 server.learn(number, answer.result[0])
+        breaks = [server.broken(answer) for server, answer in answers]
+        self.breaks += sum(map(len, breaks[0].values()))
         expected, given = (server.told(step.name, answer) for server, answer in answers)
+        if breaks[0] != breaks[1]:
+            return (expected, breaks[0]), (given, breaks[1])
         return expected, given
