@@ -33,6 +33,7 @@ _OPTIONS = (
     _Option(
         "max-buffered-bytes", ("buffered_bytes",), "Received at one UDP port and not read yet; then dropped.", 1 << 20
     ),
+    _Option("max-buffered-bytes-per-host", ("buffered_bytes_per_host",), "The same from one address.", 1 << 20),
     _Option(
         "connection-idle", ("connection_idle_seconds",), "Seconds without use until a connection is forgotten.", 60
     ),

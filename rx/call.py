@@ -215,7 +215,7 @@ class Call:
             self.ack_reason = 0
             self.receiver.discard()
         connection = self.connection
-        connection.output.buffered_bytes -= self._accounted
+        connection.output.hold(connection.wire.peer.host, -self._accounted)
         self._accounted = 0
         if self.announced or connection.is_client:
             connection.output.events.append(CallCompleted(self, error))
@@ -234,7 +234,7 @@ class Call:
         receiver = self.receiver
         held = receiver.size + receiver.aside_size
         if held != self._accounted:
-            self.connection.output.buffered_bytes += held - self._accounted
+            self.connection.output.hold(self.connection.wire.peer.host, held - self._accounted)
             self._accounted = held
 
     def want_flush(self) -> None:

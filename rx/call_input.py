@@ -36,7 +36,9 @@ def receive_data(call: Call, seq: int, serial: int, flags: int, body: bytes, now
     """One DATA packet (or one packet of a jumbogram), opened already."""
     output = call.connection.output
     receiver = call.receiver
-    if output.buffered_bytes > output.limits.buffered_bytes and (receiver.size or seq != receiver.next):
+    limits, host = output.limits, call.connection.wire.peer.host
+    full = output.buffered_bytes > limits.buffered_bytes or host.buffered_bytes > limits.buffered_bytes_per_host
+    if full and (receiver.size or seq != receiver.next):
         return
     before = receiver.next
     reason = receiver.accept(seq, flags, body)

@@ -98,7 +98,8 @@ def send_ack(call: Call, reason: int, serial: int, now: float, size: int = 0) ->
         call.ping_mark = call.sender.mark()
     everything = call.state == CallState.DALLY
     peer = connection.wire.peer
-    body = call.receiver.ack_body(reason, serial, connection.output.ack_trailer(peer.interface_mtu), everything)
+    trailer = connection.output.ack_trailer(peer.interface_mtu, peer.host)
+    body = call.receiver.ack_body(reason, serial, trailer, everything)
     if size:
         body += bytes(size - HEADER_SIZE - len(body))
     connection.wire.send(call.wire_cid, call.number, _ACK, body, flags, call.user_status)

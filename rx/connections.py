@@ -10,7 +10,7 @@ from rx.keepalive import NatKeepalive
 from rx.limits import EVICTION_SCAN
 from rx.output import Output
 from rx.pathmtu import Near, mtu_towards
-from rx.peer import Address, Peer
+from rx.peer import Address, Host, Peer
 from rx.quota import Quota
 from rx.security.interfaces import ISecurity
 from rx.timers import Patience
@@ -31,6 +31,7 @@ class Connections:
         self.servers: dict[Key, Connection] = {}
         self.clients: dict[Key, Connection] = {}
         self.peers: dict[Address, Peer] = {}
+        self._hosts: dict[str, Host] = {}
         self.networks: Sequence[Near] = ()
         self.call_quota = Quota(limits.server_calls, limits.server_calls_per_host)
         self._quota = Quota(limits.server_connections, limits.server_connections_per_host)
@@ -83,7 +84,9 @@ class Connections:
         peer = self.peers.get(address)
         if peer is None:
             interface_mtu = min(mtu_towards(address[0], self.networks), self._output.limits.packet_size)
-            peer = self.peers[address] = Peer(address, interface_mtu)
+            host = self._hosts.setdefault(address[0], Host())
+            host.peers += 1
+            peer = self.peers[address] = Peer(address, interface_mtu, host)
         peer.connections += 1
         return peer
 
@@ -125,3 +128,6 @@ class Connections:
         peer.connections -= 1
         if not peer.connections and self.peers.get(peer.address) is peer:
             del self.peers[peer.address]
+            peer.host.peers -= 1
+            if not peer.host.peers:
+                del self._hosts[peer.address[0]]

@@ -35,10 +35,10 @@ class Handshake:
         """Data came from a client that has yet to prove who it is: keep a little of it, and challenge."""
         self._wire.security.meet(fields[9])
         output = self._output
-        room = output.limits.buffered_bytes - output.buffered_bytes
-        if len(self._early) < output.limits.early_packets and len(datagram) <= room:
+        host = self._wire.peer.host
+        if len(self._early) < output.limits.early_packets and len(datagram) <= output.room(host):
             self._early.append((fields, datagram))
-            output.buffered_bytes += len(datagram)
+            output.hold(host, len(datagram))
         if not self._tries:
             self._counted = output.unproven.take(self._wire.peer.address[0])
             self._challenge(now)
@@ -60,7 +60,7 @@ class Handshake:
     def end(self) -> list[tuple[Fields, bytes]]:
         """It is over, one way or the other. Returns what was kept, in order of arrival."""
         early, self._early = self._early, []
-        self._output.buffered_bytes -= sum(len(datagram) for _, datagram in early)
+        self._output.hold(self._wire.peer.host, -sum(len(datagram) for _, datagram in early))
         self._tries = 0
         self.deadline = inf
         if self._counted:

@@ -30,6 +30,11 @@ class Limits:
     again.
     """
 
+    buffered_bytes_per_host: int = 64 << 20
+    """The same from one IP address: a quarter of all, so that one host that sends and is not read leaves room to
+    the others.
+    """
+
     unproven_connections: int = 4_096
     """In all, that were challenged and have yet to answer. Beyond it nothing is kept of a client until it has answered:
     16 packets of each are 90 MB at the worst, well below `buffered_bytes`.

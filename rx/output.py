@@ -12,7 +12,7 @@ from rx.constants import MAX_ACKS
 from rx.events import Event
 from rx.limits import STRAY_ANSWERS, Limits
 from rx.packet import pack_trailer
-from rx.peer import Address
+from rx.peer import Address, Host
 from rx.quota import Quota
 from rx.statistics import Statistics
 from rx.timers import Deadlines
@@ -69,12 +69,24 @@ class Output:
         if len(queue) < STRAY_ANSWERS:
             queue.append(datagram)
 
-    def ack_trailer(self, interface_mtu: int) -> bytes:
-        """What acknowledgements end with: our sizes and window, one packet when memory is short."""
+    def hold(self, host: Host, size: int) -> None:
+        """So many bytes more from this host wait to be read; fewer when negative."""
+        self.buffered_bytes += size
+        host.buffered_bytes += size
+
+    def room(self, host: Host) -> int:
+        """How many bytes from this host may still come; negative when there are too many already."""
+        limits = self.limits
+        return min(limits.buffered_bytes - self.buffered_bytes, limits.buffered_bytes_per_host - host.buffered_bytes)
+
+    def ack_trailer(self, interface_mtu: int, host: Host) -> bytes:
+        """What acknowledgements end with: our sizes and window; one packet when memory or the host's share is short."""
         trailers = self._trailers.get(interface_mtu)
         if trailers is None:
             trailers = self._trailers[interface_mtu] = self._pack_trailers(interface_mtu)
-        return trailers[self.buffered_bytes > self.limits.buffered_bytes // 2]
+        limits = self.limits
+        short = self.buffered_bytes > limits.buffered_bytes // 2
+        return trailers[short or host.buffered_bytes > limits.buffered_bytes_per_host // 2]
 
     def _pack_trailers(self, interface_mtu: int) -> tuple[bytes, bytes]:
         limits = self.limits

@@ -11,6 +11,16 @@ from rx.rtt import RoundTrip
 Address = tuple[str, int]
 
 
+class Host:
+    """What all peers at one IP address have taken of us together."""
+
+    __slots__ = ("buffered_bytes", "peers")
+
+    def __init__(self) -> None:
+        self.buffered_bytes = 0  # received over all their calls and not read
+        self.peers = 0
+
+
 class Peer:
     """Round trip, packet size and reachability of one UDP address."""
 
@@ -20,6 +30,7 @@ class Peer:
         "bytes_sent",
         "congestion_window",
         "connections",
+        "host",
         "interface_mtu",
         "jumbo_packets",
         "maximum_mtu",
@@ -30,8 +41,9 @@ class Peer:
         "round_trip",
     )
 
-    def __init__(self, address: Address, interface_mtu: int) -> None:
+    def __init__(self, address: Address, interface_mtu: int, host: Host | None = None) -> None:
         self.address = address
+        self.host = host or Host()
         self.round_trip = RoundTrip()
         self.interface_mtu = interface_mtu  # our own, where the way to it begins
         self.path = PathMtu(interface_mtu)

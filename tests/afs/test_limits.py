@@ -33,13 +33,14 @@ class CommandLine(SynchronousTestCase):
             "max-unproven": ["unproven_connections"],
             "max-unproven-per-host": ["unproven_connections_per_host"],
             "max-buffered-bytes": ["buffered_bytes"],
+            "max-buffered-bytes-per-host": ["buffered_bytes_per_host"],
             "connection-idle": ["connection_idle_seconds"],
             "rxmaxmtu": ["packet_size", "receive_size"],
         }
         self.assertEqual([each[0] for each in LIMIT_OPTIONS], list(expected))
         for kind in (FileserverOptions, VLServerOptions):
             for name, changed in expected.items():
-                number = 2_000_000 if name == "max-buffered-bytes" else 1234
+                number = 2_000_000 if name.startswith("max-buffered-bytes") else 1234
                 options = kind()
                 options.parseOptions([f"--{name}", str(number)])
                 limits = chosen_limits(options)

@@ -205,6 +205,7 @@ class FloodTests(DirectCase):
         server_calls=30,
         server_calls_per_host=10,
         buffered_bytes=200_000,
+        buffered_bytes_per_host=100_000,
     )
 
     def test_connections_of_one_host(self) -> None:
@@ -268,6 +269,19 @@ class FloodTests(DirectCase):
             call.read()
         self.assertEqual(self.server.buffered_bytes, 0)
 
+    def test_bytes_of_one_host(self) -> None:
+        """Unread data of one host ends at its share, from whatever port; another's is still taken."""
+        for port in range(4):
+            for seq in range(1, 61):
+                self.give(data(bytes(1416), cid=port * 4, seq=seq, last=False), source=("10.1.0.1", 7001 + port))
+        share = self.limits.buffered_bytes_per_host
+        self.assertGreater(self.server.buffered_bytes, share // 2)
+        self.assertLess(self.server.buffered_bytes, share + 4 * 2 * 1416)
+        before = self.server.buffered_bytes
+        for seq in range(1, 11):
+            self.give(data(bytes(1416), cid=0x900, seq=seq, last=False), source=("10.1.0.2", 7001))
+        self.assertEqual(self.server.buffered_bytes, before + 10 * 1416)
+
     def test_bytes_beyond_holes(self) -> None:
         """Packets that wait beyond a hole count like any other."""
         for host in range(8):
@@ -286,6 +300,7 @@ class FloodTests(DirectCase):
         self.server.handle_timeout(self.now)
         self.assertEqual(list(self.server.server_connections), [])
         self.assertEqual(list(self.server.peers), [])
+        self.assertEqual(self.server._connections._hosts, {})
 
     def test_one_call_for_each_completion(self) -> None:
         """Through a storm of new calls on one channel every arrival has its completion and nothing is left."""

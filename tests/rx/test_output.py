@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rx.limits import Limits
 from rx.output import Output, runs
+from rx.peer import Host
 from tests.support.budget import budget
 
 HERE, THERE = ("10.0.0.1", 7000), ("10.0.0.2", 7001)
@@ -42,8 +43,18 @@ class RunTests(SynchronousTestCase):
         self.assertEqual([len(run.payloads) for run in result], [45, 19])
 
     def test_advertised_window_shrinks_with_memory(self) -> None:
-        """Past half of the memory for unread data every acknowledgement advertises one packet."""
-        output = Output(Limits(buffered_bytes=1000))
-        self.assertEqual(int.from_bytes(output.ack_trailer(1444)[11:15], "big"), 255)
-        output.buffered_bytes = 501
-        self.assertEqual(int.from_bytes(output.ack_trailer(1444)[11:15], "big"), 1)
+        """Past half of the memory for unread data, or of a host's share, acknowledgements advertise one packet."""
+        output = Output(Limits(buffered_bytes=1000, buffered_bytes_per_host=600))
+        here, there = Host(), Host()
+
+        def windows() -> tuple[int, int]:
+            here_window, there_window = (
+                int.from_bytes(output.ack_trailer(1444, host)[11:15], "big") for host in (here, there)
+            )
+            return here_window, there_window
+
+        self.assertEqual(windows(), (255, 255))
+        output.hold(here, 301)
+        self.assertEqual(windows(), (1, 255))
+        output.hold(there, 200)
+        self.assertEqual(windows(), (1, 1))
