@@ -24,7 +24,7 @@ from vlserver.store.changes import KEPT_REVISIONS, ChangedRows
 from vlserver.store.sqlite.files import check_whole, connect, last_revision, take_lock
 from vlserver.store.sqlite.loading import load_rows
 from vlserver.store.sqlite.tables import MIGRATIONS, Migration, migrate
-from vlserver.store.sqlite.transaction import Transaction
+from vlserver.store.sqlite.transaction import Known, Transaction
 from vlserver.store.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -56,6 +56,7 @@ class SqliteStore:
             os.close(self._lock)
             raise StoreError(f"{path} {error}") from error
         self.revision = last_revision(self._writing)
+        self._known = Known()
         self._batch_ended_by: BaseException | None = None
         self._writer = Writer(reactor, self._commit, self._published)
         self._surveyors = ThreadPool(0, 1, "vldb surveys")
@@ -74,7 +75,7 @@ class SqliteStore:
         return connection
 
     async def read(self, work: Callable[[ITransaction], T]) -> T:
-        return self._seen(self._snapshot(self._reading, work))
+        return self._seen(self._snapshot(self._reading, work, self._known))
 
     async def survey(self, work: Callable[[ITransaction], T]) -> T:
         pool = self._surveyors
@@ -107,12 +108,14 @@ class SqliteStore:
         self._published(revision)
         return result
 
-    def _snapshot(self, connection: sqlite3.Connection, work: Callable[[ITransaction], T]) -> tuple[T, int]:
+    def _snapshot(
+        self, connection: sqlite3.Connection, work: Callable[[ITransaction], T], known: Known | None = None
+    ) -> tuple[T, int]:
         try:
             connection.execute("BEGIN")
             try:
                 revision = last_revision(connection)
-                return work(Transaction(connection, revision, writable=False)), revision
+                return work(Transaction(connection, revision, writable=False, known=known)), revision
             finally:
                 if connection.in_transaction:  # an I/O error has ended it already
                     connection.execute("ROLLBACK")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -32,12 +32,33 @@ _NEXT_IDS = (
 )
 
 
+class Known:
+    """Servers by slot and partition objects by UUID, as the reads of one revision have found them.
+
+    Every lookup asks for the same few; they are forgotten when the revision is another.
+    """
+
+    def __init__(self) -> None:
+        self._revision = 0
+        self._rows: dict[object, Any] = {}
+
+    def rows_at(self, revision: int) -> dict[object, Any]:
+        """What is known of this revision, to read and to add to."""
+        if revision != self._revision:
+            self._revision = revision
+            self._rows.clear()
+        return self._rows
+
+
 @implementer(ITransaction)
 class Transaction:
     """One transaction on a connection whose BEGIN and COMMIT are another's business."""
 
-    def __init__(self, connection: sqlite3.Connection, revision: int, writable: bool) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, revision: int, writable: bool, known: Known | None = None
+    ) -> None:
         self.revision = revision
+        self._known = known.rows_at(revision) if known and not writable else None
         self.changed = ChangedRows()
         self._connection = connection
         self._execute = connection.execute
@@ -47,7 +68,7 @@ class Transaction:
         return self._servers("")
 
     def server(self, slot: int) -> Server | None:
-        return _first(self._servers("WHERE slot = ?", slot))
+        return self._remembered(slot, lambda: _first(self._servers("WHERE slot = ?", slot)))
 
     def server_at(self, address: int) -> Server | None:
         return _first(self._servers("WHERE slot = (SELECT server FROM addresses WHERE address = ?)", address))
@@ -88,7 +109,7 @@ class Transaction:
         return self._partitions("")
 
     def partition(self, uuid: UUID) -> Partition | None:
-        return _first(self._partitions("WHERE uuid = ?", uuid.bytes))
+        return self._remembered(uuid, lambda: _first(self._partitions("WHERE uuid = ?", uuid.bytes)))
 
     def partition_at(self, slot: int, number: int) -> Partition | None:
         mounted = _first(self._partitions("WHERE owner = ? AND number = ?", slot, number))
@@ -275,6 +296,17 @@ class Transaction:
             Change(revision, time, Author(who, operation), tuple(RowChange(*row) for row in json.loads(rows)))
             for revision, time, who, operation, rows in self._execute(query, (since, limit))
         ]
+
+    def _remembered(self, key: object, look: Callable[[], T | None]) -> T | None:
+        """A row as an earlier read of this revision found it, else as `look` finds it now."""
+        if self._known is None:
+            return look()
+        found: T | None = self._known.get(key)
+        if found is None:
+            found = look()
+            if found is not None:
+                self._known[key] = found
+        return found
 
     @contextmanager
     def _writing(self, what: str, row: object) -> Iterator[None]:
