@@ -96,7 +96,13 @@ class Session:
         """The connection to a service, the same one each time."""
         connection = self._connections.get((server, service_id))
         if connection is None:
-            connection = self._port.connect(server, service_id, self._security(), dead_seconds=self._dead_seconds)
+            connection = self._port.connect(
+                server,
+                service_id,
+                self._security(),
+                dead_seconds=self._dead_seconds,
+                nat_keepalive=service_id == RXAFS.service_id,  # or the server's promises could not be broken
+            )
             self._connections[server, service_id] = connection
         return connection
 

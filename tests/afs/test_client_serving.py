@@ -9,6 +9,9 @@ from twisted.trial.unittest import TestCase
 from afs.client import FileClient
 from afs.errors import UnifiedError
 from afs.rpc.cb import RXAFSCB
+from afs.rpc.fs import RXAFS
+from afs.rpc.vl import VL
+from afs.rpc.volser import AFSVol
 from afs.types import CLIENT_CAPABILITY_ERRORTRANS, AFSFid
 from rx.errors import Abort
 from rx.streams import Buffer
@@ -53,6 +56,12 @@ class ClientTests(TestCase):
         self.assertEqual((status.Length, await self.client.read_file("/afs/vol/file")), (4, b"0123"))
         await self.client.write_file("/afs/vol/file", b"")
         self.assertEqual(await self.client.read_file("/afs/vol/file"), b"")
+
+    async def test_keepalive(self) -> None:
+        """The way back from file servers, which make promises, is kept open, and no other."""
+        await self.client.status("/afs/vol")
+        kept = {each.service_id: each.nat_keepalive for each in self.client._port.endpoint.client_connections}
+        self.assertEqual(kept, {RXAFS.service_id: True, VL.service_id: False, AFSVol.service_id: False})
 
     async def test_large(self) -> None:
         """Large content streams both ways."""
