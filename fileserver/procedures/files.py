@@ -131,7 +131,7 @@ class Files(Base):
     async def _bulk(self, fids: tuple[AFSFid, ...], *, inline: bool) -> BulkReply:
         """Up to 50 statuses. `inline`: an error stands in the place of what failed, and the call succeeds.
 
-        The volume whose state is told is the first in which an object was found.
+        The volume whose state is told is the first in which an object was found if `inline`, else the last.
         """
         if not fids:
             raise Untranslated(errno.EINVAL)
@@ -161,7 +161,7 @@ class Files(Base):
                         else:
                             statuses.append(reported)
                             promises.append(promised)
-                        if there and sync is None:
+                        if there and (sync is None or not inline):
                             sync = volume.volsync
             except Repaired:
                 raise
