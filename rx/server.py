@@ -61,6 +61,10 @@ class ServerCall:
     def user_status(self, value: int) -> None:
         self._conversation.call.user_status = value
 
+    def abort(self, code: int) -> None:
+        """End the call with `code`; its procedure finds out at its next read or write of a stream, or never."""
+        self._conversation.abort(code)
+
     def when_over(self, act: Callable[[], None]) -> None:
         """Call `act` when the call has ended, by its reply or before."""
         then = self._conversation.on_completed

@@ -43,7 +43,7 @@ async def define(means: Means, wanted: Known, request: PartitionRequest, create:
     means.table.put(known)
     try:
         if await means.vldb.has_partitions():
-            await means.vldb.define(known, request, known.name)
+            await means.vldb.define(known, request)
     except VldbError:
         if before is None:
             means.table.remove(known.uuid)

@@ -31,6 +31,9 @@ log = Logger(namespace="fileserver.partitions")
 REPORT_SECONDS = 60.0
 """Between two reports of what is mounted here, its size and room, to the VLDB."""
 
+START_SECONDS = 10.0
+"""How long the start waits for a label that another process holds, such as the server that is just ending."""
+
 Flow = Coroutine[Any, Any, VOPS]
 
 
@@ -50,10 +53,19 @@ class Partitions:
     async def start(self) -> None:
         """Mount what is wanted and ours. Of what cannot be mounted the log has the reason, and so has its operation."""
         for known in self.means.table:
+            await self._tell_definition(known)
             if known.wanted:
-                self._mount(known, Order(PartitionRequest(uuid4()), automatic=True))
+                self._mount(known, Order(PartitionRequest(uuid4()), automatic=True, deadline=START_SECONDS))
         await gatherResults(list(self._flows.values()))
         await self.report()
+
+    async def _tell_definition(self, known: Known) -> None:
+        """The VLDB may be new, or have been told of the partition by another server only."""
+        try:
+            if await self.means.vldb.has_partitions():
+                await self.means.vldb.define(known, PartitionRequest(uuid4()))
+        except VldbError as problem:
+            log.error("{name} is not defined in the VLDB: {problem}", name=known.name, problem=problem)
 
     async def stop(self) -> None:
         """The server ends: volumes are closed and locks given up; labels and VLDB go on naming this server."""

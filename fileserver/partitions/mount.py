@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from uuid import uuid4
 
 from twisted.internet.defer import CancelledError
@@ -71,7 +72,7 @@ async def _own(means: Means, known: Known, order: Order, undo: AsyncExitStack) -
         return _epoch_of(label, means)
     found = await means.vldb.get(known.uuid)
     if found is None:
-        found = await means.vldb.define(known, order.request, known.name)
+        raise Refused(f"the VLDB does not know partition {known.uuid}: define it")
     if found.owner.uuid == means.own and (label is None or label.epoch <= found.epoch):
         if order.automatic and label is not None and label.owner not in (None, means.own):
             raise Refused(f"the VLDB names this server, the label server {label.owner}: mount it by command")
@@ -176,7 +177,8 @@ async def _take(
             found = await means.vldb.get(known.uuid)
             if found is None or found.owner.uuid != means.own:
                 raise
-            epoch = await _claim(means, known, found, newer.label, order, undo)
+            again = replace(order, request=replace(order.request, id=uuid4()))  # the first claim was granted
+            epoch = await _claim(means, known, found, newer.label, again, undo)
         except CancelledError:
             taking.cancel()
             raise

@@ -63,15 +63,10 @@ class Operation:
         """It is over; the line with the counters."""
         self.state, self.text, self.code = state, text, code
         self.step(VSTEP.ENDED)
-        counted = ", ".join(f"{kind.name.lower()} {value}" for kind, value in sorted(self.counts.items()))
+        counted = "".join(f", {kind.name.lower()} {value}" for kind, value in sorted(self.counts.items()))
         say = log.info if state in (VOPS.DONE, VOPS.ALREADY) else log.error
-        say(
-            "{op} {state}{text}; {counted}",
-            op=self,
-            state=state.name.lower(),
-            text=text and f": {text}",
-            counted=counted,
-        )
+        reason = f": {text}" if text else ""
+        say("{op} {state}{reason}{counted}", op=self, state=state.name.lower(), reason=reason, counted=counted)
 
     def __str__(self) -> str:
         return f"{self.kind.name.lower()} {self.id} of partition {self.partition}:"

@@ -101,12 +101,16 @@ class Vldb:
                 return None
             raise
 
-    async def define(self, known: Known, request: PartitionRequest, name: str = "") -> PartitionObject:
-        """Let it be mounted here; the volumes that entries had at its number here become its own. Raises VldbError."""
+    async def define(self, known: Known, request: PartitionRequest) -> PartitionObject:
+        """Let it be mounted here. Where it is wanted, the volumes that entries had at its number here become its own.
+        Raises VldbError.
+        """
         definition = PartitionDefinition(
             known.uuid, PartitionServer(self.own), known.number, known.path.encode(), known.priority
         )
-        description = PartitionDescription(name.encode(), known.backend.encode(), PDEF.NEW | PDEF.ADOPT)
+        description = PartitionDescription(
+            backend=known.backend.encode(), flags=PDEF.NEW | (PDEF.ADOPT if known.wanted else 0)
+        )
         return self._granted(await self._ask(lambda each: each.DefinePartition(definition, description, request)))
 
     async def undefine(self, partition: UUID, request: PartitionRequest) -> None:

@@ -52,6 +52,8 @@ class ServerCall(Protocol):
     @property
     def local(self) -> Address: ...
 
+    def abort(self, code: int) -> None: ...
+
 
 class Base(RXAFS):
     """One call being served. `user` is there once the preamble is over."""
@@ -71,7 +73,7 @@ class Base(RXAFS):
 
     def use(self, volume_id: int, size: int = CALL_BYTES) -> AbstractAsyncContextManager[Volume]:
         """The volume, attached; see `Registry.use`. The call keeps `size` bytes while it is held for the volume."""
-        return self.server.registry.use(volume_id, Holder(self.host, size))
+        return self.server.registry.use(volume_id, Holder(self.host, size, self.call.abort))
 
     def access(self, volume: Volume, vn: Vn, acl: bytes) -> rights.Access:
         """What the caller may do with `vn`."""

@@ -19,8 +19,10 @@ from twisted.internet.defer import maybeDeferred
 from twisted.trial.unittest import TestCase
 
 from afs.client import FileClient
-from afs.rpc.vl import NMAXNSERVERS, VL, VLF_RWEXISTS, VLSF_RWVOL, nvldbentry
-from afs.rpc.volser import AFSVol, volintInfo
+from afs.rpc.partitions import VLPartitions
+from afs.rpc.vl import NMAXNSERVERS, VLF_RWEXISTS, VLSF_RWVOL, nvldbentry
+from afs.rpc.volpartitions import AFSVolPartitions
+from afs.rpc.volser import volintInfo
 from afs.types import AFSFid
 from afs.users import Authority, UserList
 from fileserver.interfaces import IPartition
@@ -232,10 +234,10 @@ class Cell:
         return self._clients[0] if self._clients else self.client()
 
     @property
-    def vl(self) -> VL:
+    def vl(self) -> VLPartitions:
         return self.tool.vl(self.vlserver_address)
 
-    def volser(self, number: int = 0) -> AFSVol:
+    def volser(self, number: int = 0) -> AFSVolPartitions:
         """The volume server of a fileserver."""
         fileserver = self.fileservers[number]
         return self.tool.volser((str(fileserver.address), fileserver.volser_port))

@@ -136,6 +136,10 @@ class Call:
         self.connection = connection
         self.local = LOCAL
         self.user_status = 0
+        self.aborted: int | None = None
+
+    def abort(self, code: int) -> None:
+        self.aborted = code
 
 
 class Bytes:
