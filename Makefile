@@ -61,7 +61,7 @@ format: .venv/.dev
 	$(BIN)/ruff format .
 
 bench: .venv/.test
-	scripts/install-test-prerequisites --bench
+	scripts/install-test-prerequisites
 	$(BIN)/python -m tests.bench
 
 docs: .venv/.dev
