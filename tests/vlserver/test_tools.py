@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -12,17 +13,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest, TestCase
 
+from afs.rpc.partitions import PCLAIM
 from tests.support.budget import budget
 from tests.vlserver.contents import BY, random_contents
 from vlserver.interfaces import ITransaction
+from vlserver.operations.claims import Claim, Request, claim
+from vlserver.operations.definitions import Outcome
 from vlserver.operations.entries import new_volume_id
-from vlserver.schema import Partition, Server, Site, Volume
+from vlserver.schema import Definition, Partition, Server, Site, Volume
 from vlserver.store.sqlite import SqliteStore
 from vlserver.store.sqlite.copies import copy
 from vlserver.store.sqlite.tables import MIGRATIONS
@@ -130,6 +134,36 @@ class CommandTest(TestCase):
         names = {path.name for path in self.directory.iterdir()}
         self.assertEqual(names, {"vldb.sqlite", "vldb.sqlite.lock", "backup", aside.name})
 
+    async def test_claims_after_restore(self) -> None:
+        """A server that took a partition after the backup claims it from the restored database by its label's epoch."""
+        store = await self.furnished()
+        other = Server(1, (2,), UUID(int=9), 1, 1)
+
+        def prepare(t: ITransaction) -> None:
+            t.put_server(other)
+            for slot in (0, 1):
+                t.put_definition(Definition(A, slot, 0, "/vicepa"))
+
+        def claimed(t: ITransaction, epoch: int, label_epoch: int, flags: int) -> Outcome:
+            return claim(t, Claim(A, other, Request(uuid4(), 0, "", 1), epoch, label_epoch, None, 0, flags))
+
+        await store.write(prepare, BY)
+        backup = self.file("backup")
+        await self.run_vldb("backup", backup)
+        taken = await store.write(lambda t: claimed(t, 5, 8, PCLAIM.FORCE), BY)
+        self.assertEqual(await store.read(lambda t: t.partition(A)), replace(taken.partition, owner=1, epoch=9))
+        await store.close()
+        await self.run_vldb("restore", backup)
+        store = self.open()
+        before = await store.read(lambda t: t.partition(A))
+        assert before is not None
+        self.assertEqual((before.owner, before.epoch), (0, 5))
+        await store.write(lambda t: claimed(t, 5, 9, PCLAIM.LABELLED), BY)
+        after = await store.read(lambda t: t.partition(A))
+        assert after is not None
+        self.assertEqual((after.owner, after.epoch), (1, 10))
+        await store.close()
+
     async def test_restore_after_loss(self) -> None:
         """With the database lost or damaged, as many ids are left out as may have been given away; the ruin is kept."""
         store = await self.furnished()
@@ -137,18 +171,21 @@ class CommandTest(TestCase):
         backup = self.file("backup")
         await self.run_vldb("backup", backup)
         await store.close()
-        for damage in (b"", b"nonsense" * 1000):
+        for damage in (None, b"", b"nonsense" * 1000):
             Path(self.path).unlink()
-            if damage:
+            if damage is not None:
                 Path(self.path).write_bytes(damage)
                 Path(self.path + "-wal").write_bytes(b"its log")
-            await self.run_vldb("restore", backup)
+            self.assertIn("1000000 volume ids are left out", await self.run_vldb("restore", backup))
+            for path in self.directory.glob("*.before-*"):  # of one second there is one
+                path.rename(path.with_name(f"kept {len(list(self.directory.iterdir()))} {path.name}"))
             store = self.open()
             self.assertEqual(await store.write(lambda t: new_volume_id(t, 1), BY), first + 1 + 1_000_000)
             self.assertEqual(len(await store.read(lambda t: t.volumes(0, 9))), 3)
             await store.close()
-        kept = [path for path in self.directory.iterdir() if ".before-" in path.name]
-        self.assertIn(b"nonsense" * 1000, [path.read_bytes() for path in kept])
+        kept = [path.read_bytes() for path in self.directory.glob("kept *")]
+        self.assertIn(b"nonsense" * 1000, kept)
+        self.assertEqual(kept.count(b"its log"), 2)
 
     async def test_backup_refuses(self) -> None:
         """No file is overwritten, and nothing is left of a copy that could not be made."""
@@ -333,7 +370,8 @@ class CommandTest(TestCase):
         old = SqliteStore(self.file("old"), reactor, lambda: 1.0, MIGRATIONS[:1])  # type: ignore[arg-type]
         await old.close()
         self.assertIn("older than this program's", await self.run_vldb("check", self.file("old"), status=1))
-        await self.run_vldb("restore", self.file("old"))
+        shutil.copy(self.file("old"), self.path)  # so the present one is of the older schema too
+        self.assertNotIn("left out", await self.run_vldb("restore", self.file("old")))
         self.assertIn("sound", await self.run_vldb("check"))
         newer = SqliteStore(self.file("new"), reactor, lambda: 1.0, (*MIGRATIONS, ()))  # type: ignore[arg-type]
         await newer.close()

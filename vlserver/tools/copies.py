@@ -74,8 +74,10 @@ def restore(chosen: argparse.Namespace) -> int:
 def _present(path: str) -> Present | None:
     """None when there is none that can be read."""
     if not Path(path).exists():
+        sys.stdout.write(f"there is no present database: {LOST_IDS} volume ids are left out\n")
         return None
     try:
+        bring_forward(path)
         with snapshot(path) as transaction:
             return Present(transaction.revision, max_volume_id(transaction), _uniquifiers(transaction))
     except StoreError as problem:

@@ -24,6 +24,8 @@ PAGES_AT_ONCE = 2048
 LIVE_FILES = ("-wal", "-shm")
 """What SQLite keeps beside a database in use: it belongs to that very file and must never meet another."""
 
+_MAGIC = b"SQLite format 3\0"
+
 Progress = Callable[[int, int], None]
 """Told how much is done, of how much."""
 
@@ -120,8 +122,16 @@ def put_in_place(new: str, path: str, aside: str) -> bool:
     return existed
 
 
+def _begins_as_database(path: str) -> bool:
+    """Whether SQLite wrote this file. It must not open any other: it removes the log of a file that it finds empty."""
+    with open(path, "rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
 def _settle(path: str) -> None:
     """Move what an earlier process left in the write-ahead log into the file, if the file is one."""
+    if not _begins_as_database(path):
+        return
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -162,6 +172,8 @@ def _open(path: str) -> sqlite3.Connection:
     """A connection to a file that exists; to one that cannot be written a reading one."""
     if not Path(path).is_file():
         raise StoreError(f"there is no file {path}")
+    if not _begins_as_database(path):
+        raise StoreError(f"{path} is not a database")
     mode = "rw" if os.access(path, os.W_OK) else "ro"
     try:
         uri = f"{Path(path).absolute().as_uri()}?mode={mode}"
