@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from random import Random
 from statistics import median
 from typing import Any
 from uuid import UUID, uuid4
@@ -33,6 +34,9 @@ from tests.bench.vldb_fill import FIRST_ID, SERVERS, partition_id
 from tests.bench.vldb_nodes import OwnVlserver, StockCell, StockVlserver, filled
 from tests.interop.namespaces import Network, Node
 from tests.interop.requirements import missing
+from vlserver.operations.entries import entry_by_name
+from vlserver.procedures.entries import U
+from vlserver.store.sqlite import SqliteStore
 
 LOAD_SECONDS = 3
 CLAIMS = 30
@@ -42,6 +46,8 @@ STOCK_SIZES = (100, 2_000)
 MANY = 100_000
 MILLION = 1_000_000
 ANSWER_SECONDS = 30.0
+READS = 5_000
+NOT_KEPT = "without network and kept replies, by any names"
 
 Found = dict[str, list[float]]
 
@@ -103,8 +109,11 @@ class Bench:
                 }
                 for name, work in works.items():
                     found[size, name].append(self.load(nodes[size], 16, *work))
+        for turn in range(self.rounds):
+            for size in sorted(nodes, reverse=bool(turn % 2)):
+                found[size, NOT_KEPT].append(await reads(filled(self.place, size), size))
         lines = [f"| lookups a second, 16 callers | of 10 | of {MANY:,} | ratio |", "|---|---|---|---|"]
-        for name in ("by one name", "by any names", "by any ids"):
+        for name in ("by one name", "by any names", "by any ids", NOT_KEPT):
             few, many = found[10, name], found[MANY, name]
             cells = row(name, few).removesuffix(" |") + row("", many).removeprefix("| ")
             lines.append(f"{cells} {median(many) / median(few):.2f} |")
@@ -165,6 +174,19 @@ class Bench:
             f"| after listing all by ListAttributesN2, MB | {server.memory('VmRSS'):.0f} |",
             f"| the most at any time, MB | {server.memory('VmHWM'):.0f} |",
         ]
+
+
+async def reads(path: Path, volumes: int) -> float:
+    """GetEntryByNameU a second in this process, each looked up and encoded anew."""
+    any_reactor: Any = reactor
+    store = SqliteStore(str(path), any_reactor, any_reactor.seconds)
+    names = [b"v%d" % number for number in Random(1).choices(range(volumes), k=READS)]
+    start = time.perf_counter()
+    for name in names:
+        U.encode(await store.read(lambda transaction, name=name: entry_by_name(transaction, name)))  # type: ignore[misc]
+    spent = time.perf_counter() - start
+    await store.close()
+    return READS / spent
 
 
 def first_answer(node: Node) -> None:
