@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
+from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
 
 from afs.errors import VLError
@@ -22,8 +24,9 @@ from afs.rpc.partitions import (
 )
 from tests.support.budget import budget
 from tests.vlserver.partitions import HOSTS, NOBODY, P, PartitionTest, S, T, U, on, request, whole
-from tests.vlserver.support import entry
+from tests.vlserver.support import START, Vldb, entry, uip
 from vlserver.schema import EPOCH_LIMIT, Author, Partition
+from vlserver.store import open_store
 
 BY = Author("test", "test")
 
@@ -242,3 +245,29 @@ class RaceTest(PartitionTest):
         self.assertEqual([each.object for each in results], [winner.object] * len(results))
         self.assertEqual({each.result for each in results}, {POUT.DONE, POUT.LOST})
         self.assertEqual(winner.object.tenure.heartbeat_age, PHEARTBEAT_UNKNOWN)
+
+
+class DurableRaceTest(PartitionTest):
+    """The same on SQLite, whose writing thread puts writes that wait together into one commit."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        any_reactor: Any = reactor
+        self.vldb = Vldb(open_store(f"sqlite:///{self.mktemp()}", any_reactor, lambda: START))
+        self.addCleanup(lambda: ensureDeferred(self.vldb.store.close()))
+        self.admin, self.anyone = self.vldb.as_admin, self.vldb.as_anyone
+        for number, (server, host) in enumerate(HOSTS.items(), 3):
+            await self.admin.RegisterAddrs(server, 0, (uip(host),))
+            await self.define(P, server, number)
+
+    async def test_at_once(self) -> None:
+        """In every round of claims at one epoch exactly one wins, and all others are told who."""
+        for epoch in range(5):
+            revision = self.vldb.store.revision
+            numbered = enumerate(list(HOSTS) * 4, 1 + 100 * epoch)
+            asked = [ensureDeferred(self.claim(P, server, epoch, number)) for number, server in numbered]
+            results = [await each for each in asked]
+            (winner,) = [each for each in results if each.result == POUT.DONE]
+            self.assertEqual([each.object for each in results], [winner.object] * len(results))
+            self.assertEqual(self.vldb.store.revision, revision + 1)
+            released = await self.release(P, winner.object.owner.uuid, epoch + 1, number=90 + epoch)
+            self.assertEqual(released.result, POUT.DONE)
