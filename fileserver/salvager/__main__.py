@@ -88,7 +88,7 @@ class Lines:
 def _run(place: Place, options: argparse.Namespace, say: Lines) -> int:
     whole = options.volume is None
     todo = [each for each in groups(place.path) if each > options.after] if whole else [options.volume]
-    status = SOUND
+    status, sound = SOUND, set[int]()
     for done, group in enumerate(todo):
         say.progress(done, len(todo))
         say.begin(group)
@@ -99,10 +99,11 @@ def _run(place: Place, options: argparse.Namespace, say: Lines) -> int:
             status = FAILED
             continue
         say.report(report)
+        sound.update(report.volumes)
         status = max(status, REPAIRED if report.messages else SOUND)
     if whole:
-        stray_headers(place, say.tell)
-        if status != FAILED:
+        stray_headers(place, sound, say.tell)
+        if status != FAILED and not options.after:
             place.forget_force()
     say.progress(len(todo), len(todo))
     return status

@@ -49,17 +49,18 @@ class Commit:
         self._plan = plan
         self._metadata = metadata
         self._quarantine = quarantine
-        self._old: list[int] = []  # files that a new version of a directory takes the place of
 
     def run(self, repaired: set[int]) -> None:
         """`repaired` are the volumes of which clients may hold what is no longer so. Raises OSError."""
         self._mark()
         self._move()
         self._make_specials()
-        for member in self._plan.group.members:
-            self._write_directories(member)
-        for member in self._plan.group.members:
+        for member in self._plan.group.members:  # one by one, for a vnode has few versions at a time
+            old = self._write_directories(member)
             self._write_indexes(member)
+            for inode in old:
+                if self._plan.group.named[inode] <= 0:
+                    self._drop(inode, inode in self._plan.group.broken)
         self._write_links()
         self._remove()
         self._write_headers()
@@ -112,7 +113,9 @@ class Commit:
         elif self._metadata.read(path) != (volume_id, int(kind)):
             self._metadata.assign(path, volume_id, kind)
 
-    def _write_directories(self, member: Member) -> None:
+    def _write_directories(self, member: Member) -> list[int]:
+        """The versions that new ones take the place of."""
+        replaced = []
         for number, content in self._plan.directories[member.id].items():
             inode = self._new_version(number, member.vnodes[number].uniquifier)
             fd = self._metadata.create(self._path(inode), member.vnodes[number].data_version, tag_of(inode))
@@ -121,10 +124,11 @@ class Commit:
             old = member.inodes.get(number)
             if old is not None:
                 self._plan.group.named[old] -= 1
-                self._old.append(old)
+                replaced.append(old)
             member.inodes[number] = inode
             member.cloned.discard(number)
             self._plan.group.named[inode] += 1
+        return replaced
 
     def _new_version(self, number: int, unique: int) -> int:
         used = {tag_of(member.inodes[number]) for member in self._plan.group.members if number in member.inodes}
@@ -166,10 +170,7 @@ class Commit:
             os.close(fd)
 
     def _remove(self) -> None:
-        """Old versions of directories, aside if they could not be read; and all that a destroyed volume had alone."""
-        for inode in self._old:
-            if self._plan.group.named[inode] <= 0:
-                self._drop(inode, inode in self._plan.group.broken)
+        """All that a destroyed volume had alone."""
         for member in self._plan.destroyed:
             for inode in member.inodes.values():
                 if self._plan.group.named[inode] <= 0:

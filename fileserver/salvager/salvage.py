@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -123,10 +123,15 @@ def groups(path: str) -> list[int]:
     return sorted(found)
 
 
-def stray_headers(place: Place, tell: Tell) -> None:
-    """After all groups: move aside every V*.vol that is not the header file of a volume with files."""
+def stray_headers(place: Place, sound: Iterable[int], tell: Tell) -> None:
+    """After all groups: move aside every V*.vol that is not the header file of a volume with files. Those of `sound`
+    volumes are right, or would be but for the dry run.
+    """
     quarantine = Quarantine(place.path, 0, tell)
+    right_names = {volume_file_name(volume_id) for volume_id in sound}
     for name in sorted(each for each in os.listdir(place.path) if _HEADER_NAME.fullmatch(each)):
+        if name in right_names:
+            continue
         path = os.path.join(place.path, name)
         with open(path, "rb") as file:
             data = file.read(VOLUME_FILE.size)

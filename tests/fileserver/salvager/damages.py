@@ -221,9 +221,10 @@ def snapshot(path: str) -> dict[str, tuple[Any, ...]]:
     for directory, _, names in os.walk(path):
         for name in names:
             file = os.path.join(directory, name)
-            status = os.stat(file)
+            status = os.lstat(file)
             if not name.endswith(".lock"):
-                found[os.path.relpath(file, path)] = (status.st_uid, status.st_gid, status.st_mode, _read(file))
+                data = os.readlink(file) if os.path.islink(file) else _read(file)
+                found[os.path.relpath(file, path)] = (status.st_uid, status.st_gid, status.st_mode, data)
     return found
 
 
