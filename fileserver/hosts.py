@@ -36,7 +36,7 @@ does.
 log = Logger()
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Host:
     """One cache manager. Times are Unix seconds; `last_active` leaves out GetTime and its like.
 

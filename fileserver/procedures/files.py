@@ -54,7 +54,7 @@ class Files(Base):
 
     @procedure
     async def FetchStatus(self, fid: AFSFid) -> StatusReply:
-        volume = self.server.registry.glance(fid.Volume)
+        volume = self.server.registry.glance(fid.Volume, self.host)
         target = self.glance(volume, fid) if volume is not None else None
         if target is not None:  # fast path: nothing to wait for
             target.volume.touch()

@@ -5,15 +5,21 @@ Frozen, calls wait; when it is decided what becomes of the partition they go on,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from twisted.internet.defer import Deferred
 
+from afs.errors import VolumeError
 from fileserver.volume.holding import Holder
 from rx.errors import Abort
 
-Refusal = Callable[[Holder], Abort]
-"""What a caller is told who waited in vain."""
+Refusal = Callable[[Holder], Awaitable[Abort]]
+"""What a caller is told who waited in vain, as soon as that caller may be told."""
+
+
+async def no_volume(holder: Holder) -> Abort:
+    """To look for the volume anew."""
+    return Abort(VolumeError.VNOVOL)
 
 
 class Gate:
@@ -33,26 +39,21 @@ class Gate:
         self.frozen = False
         self._tell()
 
-    def shut(self, refusal: Refusal) -> None:
+    def shut(self, refusal: Refusal = no_volume) -> None:
         """Those who wait are refused, and so is everybody who comes to this gate."""
         self._refusal = refusal
         self._tell()
 
-    def check(self, holder: Holder) -> None:
-        """Raises what `shut` was given."""
+    async def check(self, holder: Holder) -> None:
+        """Raises Abort when it was shut."""
         if self._refusal is not None:
-            raise self._refusal(holder)
+            raise await self._refusal(holder)
 
     def changed(self) -> Deferred[None]:
         """Fires when it is thawed or shut. Cancel it to stop waiting."""
         waiter: Deferred[None] = Deferred(lambda waiter: self._waiting.remove(waiter))
         self._waiting.append(waiter)
         return waiter
-
-    @property
-    def waiting(self) -> int:
-        """Calls that wait."""
-        return len(self._waiting)
 
     def _tell(self) -> None:
         waiting, self._waiting = self._waiting, []

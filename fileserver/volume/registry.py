@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from errno import EINVAL
 from uuid import UUID
@@ -16,7 +16,7 @@ from fileserver.volume.aging import Room
 from fileserver.volume.attach import attach
 from fileserver.volume.checkout import Checkout, Mode, UnderSalvage, check_out
 from fileserver.volume.fsa import Event, VolumeState
-from fileserver.volume.gate import Gate, Refusal
+from fileserver.volume.gate import Gate, Refusal, no_volume
 from fileserver.volume.holding import SERVER, Holder, Holds
 from fileserver.volume.interfaces import Surroundings
 from fileserver.volume.known import Known
@@ -36,9 +36,8 @@ GONE = (VolumeState.UNATTACHED, VolumeState.ERROR, VolumeState.DELETED, VolumeSt
 """States in which shutdown finds nothing left to do."""
 
 
-def no_volume(holder: Holder) -> Abort:
-    """What those are told who waited for a partition that has gone: to look for the volume anew."""
-    return Abort(VolumeError.VNOVOL)
+def nobody_asks(volume: Volume, host: Hashable) -> None:
+    """Of first meetings."""
 
 
 class Repaired(Abort):
@@ -63,6 +62,9 @@ class Registry:
         """Awaited for a partition whose volumes are all offline, before it is closed."""
         self._partitions: dict[int, IPartition] = {}
         self._volumes: dict[int, Known] = {}  # by partition number
+        self._vacated: list[Known] = []
+        self.met: Callable[[Volume, Hashable], None] = nobody_asks
+        """Called when a host uses a volume for the first time."""
         self._stopping = False
 
     async def add_partition(self, partition: IPartition) -> None:
@@ -111,8 +113,14 @@ class Registry:
                     holder.interrupt(VolumeError.VNOVOL)
         return True
 
-    async def remove_partition(self, number: int, refusal: Refusal = no_volume) -> None:
-        """Take its volumes offline, in parallel, and close it. Calls that were held for it are refused."""
+    async def remove_partition(self, number: int) -> None:
+        """Take its volumes offline, in parallel, and close it. Calls that were held for it are told that there is no
+        such volume.
+        """
+        self.dismiss(await self.vacate(number))
+
+    async def vacate(self, number: int) -> Known:
+        """As `remove_partition`, but calls for its volumes wait until `dismiss`, or `readmit` if it comes back."""
         partition, known = self._partitions[number], self._volumes[number]
         known.gate.freeze()
         if self.salvages is not None:
@@ -124,8 +132,19 @@ class Registry:
         if self.parting is not None:
             await self.parting(partition)
         del self._volumes[number], self._partitions[number]
+        self._vacated.append(known)
         await partition.close()
+        return known
+
+    def dismiss(self, known: Known, refusal: Refusal = no_volume) -> None:
+        """What becomes of a vacated partition is decided: it is not served here."""
+        self._vacated.remove(known)
         known.gate.shut(refusal)
+
+    def readmit(self, known: Known) -> None:
+        """The partition was added again: calls that were held go on."""
+        self._vacated.remove(known)
+        known.gate.thaw()
 
     async def shutdown(self) -> None:
         """Take everything offline and close every partition. From now on clients are told VRESTARTING."""
@@ -180,6 +199,9 @@ class Registry:
         VSALVAGE if there is no hope.
         """
         volume = await self._admitted(volume_id, holder)
+        if holder.host is not None and not volume.knows(holder.host):
+            volume.meet(holder.host)
+            self.met(volume, holder.host)
         volume.enter(holder)
         damaged: Damaged | Fenced | None = None
         try:
@@ -196,10 +218,12 @@ class Registry:
             await self._admitted(volume_id, holder)
             raise Repaired(VolumeError.VBUSY, "the volume was repaired meanwhile") from damaged
 
-    def glance(self, volume_id: int) -> Volume | None:
-        """Fast path beside `use`: the volume if it is attached, for work that does not await. None: ask `use`."""
+    def glance(self, volume_id: int, host: Hashable) -> Volume | None:
+        """Fast path beside `use`: the volume if it is attached and `host` has used it before, for work that does not
+        await. None: ask `use`.
+        """
         volume = self.find(volume_id)
-        if volume is None or volume.state is not VolumeState.ATTACHED or self._stopping:
+        if volume is None or volume.state is not VolumeState.ATTACHED or self._stopping or not volume.knows(host):
             return None
         if self._volumes[volume.partition.number].gate.frozen:
             return None
@@ -216,20 +240,24 @@ class Registry:
             if self._stopping:
                 raise Abort(VolumeError.VRESTARTING)
             volume = self.find(volume_id)
-            if volume is None:
+            gate = self._gate(volume_id) if volume is None else self._volumes[volume.partition.number].gate
+            if gate is None:
                 raise Abort(VolumeError.VNOVOL if volume_id else EINVAL)
-            gate = self._volumes[volume.partition.number].gate
             if gate.frozen:
                 deadline = deadline or self.holds.deadline()
                 await self.holds.wait(gate.changed, deadline, holder, Abort(VolumeError.VBUSY))
-                gate.check(holder)
-            elif volume.state is not VolumeState.ATTACHED:
+                await gate.check(holder)
+            elif volume is not None and volume.state is not VolumeState.ATTACHED:
                 deadline = deadline or self.holds.deadline()
                 await self._attach(volume, gate, holder, deadline)
-            else:
+            elif volume is not None:
                 await self._answerable(volume)
                 if volume.state is VolumeState.ATTACHED:
                     return volume
+
+    def _gate(self, volume_id: int) -> Gate | None:
+        """That of a vacated partition with such a volume."""
+        return next((known.gate for known in self._vacated if volume_id in known), None)
 
     async def _answerable(self, volume: Volume) -> None:
         """Waits while it is not known whether the partition is ours. Raises Abort VNOVOL when it is not."""

@@ -6,8 +6,9 @@ taken offline is in attach.py and offline.py; the on-disk side is `IVolumeFiles`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractAsyncContextManager
+from weakref import WeakSet
 
 from twisted.internet.defer import Deferred, DeferredLock
 
@@ -45,6 +46,7 @@ class Volume(Automaton):
     """
 
     __slots__ = (
+        "_clients",
         "_drained",
         "_files",
         "_header",
@@ -80,6 +82,7 @@ class Volume(Automaton):
         self.surroundings = surroundings
         self.users = 0
         self.holders: dict[Holder, None] = {}  # whose calls they are, where that is known
+        self._clients: WeakSet[Hashable] | None = None  # hosts that ever used it
         self.last_get = 0  # when it was last used, Unix seconds
         self.special_status = (
             0  # what clients are told while it is offline: VBUSY, VMOVED, or 0 for what the state says
@@ -136,6 +139,20 @@ class Volume(Automaton):
         self.last_get = self.surroundings.seconds()
         if holder is not None:
             self.holders[holder] = None
+
+    def knows(self, host: Hashable) -> bool:
+        """Whether this host has used it since the partition was mounted."""
+        return self._clients is not None and host in self._clients
+
+    def meet(self, host: Hashable) -> None:
+        """From now on it has."""
+        if self._clients is None:
+            self._clients = WeakSet()
+        self._clients.add(host)
+
+    def clients(self) -> list[Hashable]:
+        """The hosts that have, less those forgotten since."""
+        return list(self._clients or ())
 
     def leave(self, holder: Holder | None = None) -> None:
         if holder is not None:

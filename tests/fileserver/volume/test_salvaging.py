@@ -56,6 +56,10 @@ class Salvager:
         self.jobs.pop(group).errback(SalvageFailed("killed by signal 11"))
 
 
+class Client:
+    """Stands for a host."""
+
+
 class Salvaging(Base):
     def setUp(self) -> None:
         self.salvager = Salvager()
@@ -125,14 +129,16 @@ class Salvaging(Base):
         """One host has only so many calls held, and only so many bytes; another's are held all the same."""
         self.damage()
 
-        async def call(host: str, size: int = 1) -> None:
+        one, other = Client(), Client()
+
+        async def call(host: Client, size: int = 1) -> None:
             async with self.server.registry.use(RW, Holder(host, size)):
                 pass
 
-        held = [ensureDeferred(call("a")) for _ in range(HELD_CALLS_OF_HOST)]
-        self.assertEqual(self.refused(call("a")), VolumeError.VBUSY)
-        held.append(ensureDeferred(call("b", self.server.registry.holds.limits.bytes_of_host)))
-        self.assertEqual(self.refused(call("b", 1)), VolumeError.VBUSY)
+        held = [ensureDeferred(call(one)) for _ in range(HELD_CALLS_OF_HOST)]
+        self.assertEqual(self.refused(call(one)), VolumeError.VBUSY)
+        held.append(ensureDeferred(call(other, self.server.registry.holds.limits.bytes_of_host)))
+        self.assertEqual(self.refused(call(other, 1)), VolumeError.VBUSY)
         self.bad.clear()
         self.salvager.done(RW)
         for one in held:
