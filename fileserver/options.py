@@ -1,4 +1,4 @@
-"""Options of afs-fileserver about its volumes, in OpenAFS's words where they mean the same, and the settings they make."""
+"""Options of afs-fileserver about its volumes, in OpenAFS's words where they mean the same."""
 
 from __future__ import annotations
 

@@ -47,6 +47,25 @@ class CoherenceTests(InteropTest):
             (await a.node.run("sh", "-c", f"cd {place} && {change}")).check()
             self._sees(b, f"cd {place} && {look}", expected)
 
+    async def test_over_restarts(self) -> None:
+        """Promises outlive a clean restart: what one client writes after it the other, which has not called since, sees
+        within a second.
+        """
+        network = self.new_network()
+        cell = OurCell(network)
+        a, b = self.mounted(network, "ca"), self.mounted(network, "cb")
+        for turn in range(budget("interop.restarts", full=20, least=2).count):
+            for writer, reader in ((a, b), (b, a)):
+                await self._write(writer, f"before {turn} of {writer.node.name}")
+                await self._see(reader, f"before {turn} of {writer.node.name}")
+                cell.stop()
+                log = cell.directory / "log"
+                before = log.stat().st_size
+                cell.start()
+                self.assertRegex(log.read_bytes()[before:], rb"[1-9]\d* promises to [2-9] hosts restored")
+                await self._write(writer, f"after {turn} of {writer.node.name}")
+                await self._see(reader, f"after {turn} of {writer.node.name}")
+
     def _sees(self, client: FuseClient, look: str, expected: str) -> None:
         wait_for(
             f"{look} to print {expected!r}", lambda: client.node.run_now("sh", "-c", look).out == expected, NAME_SECONDS

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from afs.types import AFSFid
-from fileserver.interfaces import ISalvager
+from fileserver.interfaces import IPartition, ISalvager
 from fileserver.store.memory import Disk, MemoryPartition
 from fileserver.volser.cloning import create_root, new_header
 from fileserver.volume.fsa import VolumeState
@@ -47,7 +47,7 @@ class Server:
         vlru: Vlru[Volume] = Vlru(settings, self.now)
         surroundings = Surroundings(lambda: self.now, self, self._cache, clock=clock, vlru=vlru)
         self.registry = Registry(surroundings, salvager)
-        self.partition = MemoryPartition(disk=self.disk)
+        self.partition: IPartition = MemoryPartition(disk=self.disk)
 
     def break_volume(self, volume_id: int) -> None:
         self.broken.append(volume_id)

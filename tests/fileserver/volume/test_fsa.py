@@ -15,6 +15,7 @@ from fileserver.volume.fsa import (
     IllegalMove,
     VolumeState,
 )
+from tests.fileserver.volume.arcs import DRAWN, NOT_TAKEN
 
 UNUSED = {VolumeState.VNODE_GET}
 """A state OpenAFS kept for older code (volume.h); nothing moves there."""
@@ -37,6 +38,20 @@ class Table(SynchronousTestCase):
                     reached.add(new)
                     todo.append(new)
         self.assertEqual(set(VolumeState) - reached, UNUSED)
+
+    def test_the_picture(self) -> None:
+        """Every arc that OpenAFS draws is a move here, but for a short list of others taken for a reason."""
+        moves = {(old, new) for old, after in MOVES.items() for new in after.values()}
+        self.assertEqual({arc for arc in DRAWN if arc not in moves}, set(NOT_TAKEN))
+        for (old, _), instead in NOT_TAKEN.items():
+            self.assertIn((old, instead), moves)
+
+    def test_several_moves_are_one(self) -> None:
+        """Who waits sees only where several moves sent together end; one that is refused ends the row there."""
+        automaton = Automaton(VolumeState.OFFLINING)
+        result = ensureDeferred(automaton.settled())
+        automaton.send(Event.OFFLINE_OK, Event.PREATTACH)
+        self.assertEqual(self.successResultOf(result), VolumeState.PREATTACHED)
 
     def test_every_state_is_left(self) -> None:
         """No volume is stuck: from every state in use some row of events leads to UNATTACHED or FREED."""
