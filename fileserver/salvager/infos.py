@@ -1,7 +1,7 @@
 """The volume info files of a group: what is wrong in one is put right from the ids in its name and from its siblings.
 
-What cannot be known again is made up as a stock salvager makes it up: the volume is called `bogus.ID` and is not
-blessed, so that nobody is served from it until an administrator has looked (`vos online`).
+What cannot be known again is made up: the volume is called `bogus.ID`, as by a stock salvager, and is out of service
+until an administrator has looked (`vos online`). Stock makes it unblessed, and has no command to bless it.
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ def _correct_fields(group: int, header: VolumeHeader) -> None:
 def _blank(group: int, volume_id: int) -> VolumeHeader:
     now = int(time.time())
     kind = READ_WRITE if volume_id == group else READ_ONLY
-    return VolumeHeader(volume_id, group, b"", kind, blessed=False, creation_date=now, copy_date=now, update_date=now)
+    return VolumeHeader(
+        volume_id, group, b"", kind, in_service=False, creation_date=now, copy_date=now, update_date=now
+    )
 
 
 def _name(volume_id: int, info: Info, infos: Mapping[int, Info]) -> None:

@@ -154,7 +154,9 @@ class Repairs(SalvageCase):
         self.salvage()
         with open(special(self.path, RW, RO, Special.INFO), "rb") as file:
             header = unpack_header(file.read())
-        self.assertEqual((header.name, header.type, header.blessed), (b"alice.readonly", 1, False))
+        self.assertEqual(
+            (header.name, header.type, header.blessed, header.in_service), (b"alice.readonly", 1, True, False)
+        )
 
     def test_swapped(self) -> None:
         """Info files and indexes that have changed places go back."""
