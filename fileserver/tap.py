@@ -28,6 +28,7 @@ from fileserver.interfaces import StoreError
 from fileserver.options import VOLUME_FLAGS, VOLUME_OPTIONS, volume_settings
 from fileserver.partitions.define import Seed
 from fileserver.partitions.label import Label
+from fileserver.salvager.process import SalvagerProcess
 from fileserver.service import ABORT_THRESHOLD, FileserverService, Settings
 from fileserver.store.namei_user import ALWAYS_ATTACH, BACKEND, NEVER_ATTACH
 from rx.clock import run_steadily
@@ -132,6 +133,7 @@ def makeService(options: Options) -> IService:
         limits=chosen_limits(options),
         abort_threshold=options["abortthreshold"],
         refuse_old_store_acl=bool(options["cve-2018-7168-enforce"]),
+        salvager=SalvagerProcess(any_reactor),
         **volume_settings(options),
     )
     authority = Authority(

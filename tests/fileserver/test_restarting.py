@@ -13,6 +13,9 @@ from zope.interface import implementer
 from afs.errors import VolumeError
 from afs.types import AFSFid
 from fileserver.interfaces import Damaged, IPartition, ISalvager, SalvageReport
+from fileserver.salvager.process import SalvagerProcess
+from fileserver.store.inodes import Special, special_inode
+from fileserver.store.namei_user import open_namei_user
 from fileserver.volume.holding import WINDOW_BYTES
 from fileserver.volume.interfaces import HoldLimits
 from rx.constants import MAX_ACKS, MAXIMUM_MTU
@@ -201,3 +204,36 @@ class Held(TestCase):
         from twisted.internet import reactor
 
         return deferLater(reactor, seconds, lambda: None)
+
+
+class Repaired(TestCase):
+    """The salvager itself, in its process, on files."""
+
+    timeout = 120
+
+    async def test_a_damaged_index(self) -> None:
+        """A volume whose index was damaged while the server was down is mended at its first call, and that answered."""
+        from twisted.internet import reactor
+
+        cell = await start_cell(self, backend="namei-user", salvager=SalvagerProcess(reactor))
+        volume = await cell.create_volume(b"vol", quota=0, acl=ANYBODY)
+        client = cell.client()
+        fid = await client._create(AFSFid(volume, 1, 1), b"f", 0o644)
+        await client.store(fid, b"content", 0, 7)
+        fileserver = cell.fileservers[0]
+        await fileserver.stop()
+        partition = open_namei_user(str(fileserver.partition_path), 0, reactor)
+        files = await partition.open_volume(volume)
+        index = files.group.path(special_inode(volume, Special.SMALL_INDEX))
+        header = await files.read_header()
+        header.needs_salvaged = True
+        await files.write_header(header)
+        await files.close()
+        await partition.close()
+        with open(index, "ab") as file:
+            file.write(b"half a record")
+        await fileserver.start(cell.vlserver_address)
+        self.assertEqual(await client.read_file(fid), b"content")
+        salvages = fileserver.service.registry.salvages
+        assert salvages is not None
+        self.assertEqual((salvages.done, salvages.failed), (1, 0))

@@ -141,8 +141,8 @@ class Salvaging(Base):
         self.assertEqual(self.refused(call(other, 1)), VolumeError.VBUSY)
         self.bad.clear()
         self.salvager.done(RW)
-        for one in held:
-            self.successResultOf(one)
+        for call_held in held:
+            self.successResultOf(call_held)
         self.assertEqual(self.server.registry.holds.refused, 2)
 
     def test_a_client_that_gives_up(self) -> None:
