@@ -14,11 +14,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from fileserver.interfaces import IPartition, ISalvager, SalvageFailed, SalvageReport, StoreError
+from fileserver.interfaces import Fenced, IPartition, ISalvager, Ownership, SalvageFailed, SalvageReport, StoreError
 from fileserver.salvager.memory import salvage_in_memory
 
 log = Logger(namespace="fileserver.salvage")
@@ -29,6 +30,8 @@ MAX_LINE = 1 << 22
 """Bytes of a report with the most messages, each with a name of 255 escaped bytes."""
 MAX_COMPLAINT = 2000
 """Bytes kept of what the program says as it crashes."""
+WATCH_SECONDS = 0.5
+"""Between two looks whether the partition is still ours: a program that writes to it must end with that."""
 FILE_BACKENDS = ("namei", "namei-user")
 
 _MODULE = "fileserver.salvager"
@@ -95,13 +98,18 @@ class SalvagerProcess:
     async def _run(self, partition: Any, run: _Run, *options: str) -> None:
         """One run of the program to its end."""
         paths = [_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
-        child = _Child(self._reactor, run, self._deadline)
+        try:
+            partition.ownership.check()
+        except Fenced as problem:
+            raise SalvageFailed(f"{partition.name}: {problem}") from problem
+        child = _Child(self._reactor, run, self._deadline, partition.ownership)
         arguments = [*self._program, partition.path, "--json", "--locked", *options]
         try:
             self._reactor.spawnProcess(
                 child, arguments[0], arguments, env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
             )
         except OSError as problem:
+            child.never_started()
             raise SalvageFailed(f"the salvager cannot be started: {problem}") from problem
         await child.ended
 
@@ -147,7 +155,7 @@ class _Run:
 class _Child(ProcessProtocol):
     """The process. `ended` fires when it is gone, whatever it was; cancelling that kills it."""
 
-    def __init__(self, reactor: Any, run: _Run, deadline: float) -> None:
+    def __init__(self, reactor: Any, run: _Run, deadline: float, ownership: Ownership) -> None:
         self.ended: Deferred[None] = Deferred(lambda _: self._kill("nobody waits for it any more"))
         self._run = run
         self._buffer = b""
@@ -155,6 +163,16 @@ class _Child(ProcessProtocol):
         self._seconds = deadline
         self._timer = reactor.callLater(deadline, self._kill, f"killed: silent for {deadline:g} s")
         self._killed = ""
+        self._ownership = ownership
+        self._watch = LoopingCall(self._look)
+        self._watch.clock = reactor
+        self._watch.start(WATCH_SECONDS, now=False)
+
+    def _look(self) -> None:
+        try:
+            self._ownership.check()
+        except Fenced as problem:
+            self._kill(f"killed: {problem}")
 
     def outReceived(self, data: bytes) -> None:
         self._timer.reset(self._seconds)
@@ -170,7 +188,13 @@ class _Child(ProcessProtocol):
     def errReceived(self, data: bytes) -> None:
         self._complaint = (self._complaint + data)[-MAX_COMPLAINT:]
 
+    def never_started(self) -> None:
+        """Wait for nothing."""
+        self._watch.stop()
+        self._timer.cancel()
+
     def processEnded(self, reason: Failure) -> None:
+        self._watch.stop()
         if self._timer.active():
             self._timer.cancel()
         # What the program has reported stands, however it ended then.

@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from fileserver.interfaces import ISalvager, SalvageFailed
+from fileserver.interfaces import Fenced, ISalvager, OursAlone, SalvageFailed
 from fileserver.salvager.process import SalvagerProcess
 from fileserver.store.inodes import Special
 from fileserver.store.memory import MemoryPartition
@@ -31,6 +31,16 @@ _REPORT = "say(event='report', group=g, volumes=[g], lost=[], messages=[])\n"
 
 def _ignore(*_: object) -> None:
     return None
+
+
+class Lost(OursAlone):
+    """An owner until told otherwise."""
+
+    lost = False
+
+    def check(self) -> None:
+        if self.lost:
+            raise Fenced("another's now")
 
 
 class Salvages(TestCase):
@@ -114,6 +124,18 @@ class Salvages(TestCase):
         salvage = self.salvager("time.sleep(1000)", deadline=0.5).salvage(self.partition, RW, _ignore)
         failure = await self.assertFailure(ensureDeferred(salvage), SalvageFailed)
         self.assertIn("silent for 0.5 s", str(failure))
+
+    async def test_fenced(self) -> None:
+        """A program is killed when the partition is another server's, and not started then."""
+        owner = Lost()
+        self.patch(self.partition, "ownership", owner)
+        program = "say(event='tell', message='begun'); time.sleep(1000)"
+        salvage = self.salvager(program).salvage(self.partition, RW, lambda _: setattr(owner, "lost", True))
+        failure = await self.assertFailure(ensureDeferred(salvage), SalvageFailed)
+        self.assertIn("another's now", str(failure))
+        salvage = self.salvager("raise AssertionError").salvage(self.partition, RW, _ignore)
+        failure = await self.assertFailure(ensureDeferred(salvage), SalvageFailed)
+        self.assertIn("another's now", str(failure))
 
     async def test_nonsense(self) -> None:
         """A program that says what is no event is killed."""
