@@ -82,9 +82,7 @@ class VolumeFiles:
         write_all(self._special(Special.INFO), pack_header(header), 0)
 
     async def vnodes(self) -> Sequence[tuple[int, int]]:
-        size = sum(os.fstat(self._special(index).fd).st_size for index in _INDEXES)
-        found = await self._run(size, self._scan)
-        return sorted(found)
+        return sorted(await self._threads.run(self._scan))
 
     async def read_vnode(self, number: int) -> Vnode:
         return unpack_vnode(self._record(number))[0]
