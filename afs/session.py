@@ -1,4 +1,4 @@
-"""The network side of a client of a cell: one Rx port, connections to servers, and the answers it owes file servers."""
+"""The network side of a client of a cell: connections to servers, and the answers it owes file servers."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address
@@ -7,32 +7,28 @@ from uuid import UUID, uuid4
 
 from afs.addresses import own_addresses
 from afs.breaks import Breaks, CallBackProcedures, ClientIdentity
+from afs.connections import DEAD_SECONDS, Address, Connections
 from afs.errors import VolumeError, to_errno
 from afs.location import Locator
 from afs.rpc.cb import RXAFSCB
 from afs.rpc.fs import RXAFS
-from afs.rpc.partitions import VLPartitions
-from afs.rpc.volpartitions import AFSVolPartitions
 from afs.types import CLIENT_CAPABILITY_ERRORTRANS
-from rx.client import Connection
 from rx.errors import Abort, CallLost
 from rx.security.interfaces import ISecurity
 from rx.server import Server, ServerCall
-from rx.service import Caller
-from rx.transport import RxPort
 
 T = TypeVar("T")
-Address = tuple[str, int]
 
 FILESERVER_PORT = 7000
-DEAD_SECONDS = 50.0
-"""How long a server may be silent in a call, as cache managers have it (afs_conn.c)."""
+
+RELOCATIONS = 5
+"""How often a call follows its volume: one move is one, and a server that is wrong about itself must not hold us."""
 
 _NOT_HERE = frozenset({VolumeError.VMOVED, VolumeError.VNOVOL})
 
 
-class Session:
-    """A client's port and connections. `vlservers` are the cell's; `uuid` is random unless given.
+class Session(Connections):
+    """A client that file servers call back. `vlservers` are the cell's; `uuid` is random unless given.
 
     `security` makes the client's end of each connection, None for an anonymous one: `Authentication.own`, or an
     RxkadClient with a token from `afs.credentials`. With `unified_errors` the capability of that name is announced,
@@ -57,77 +53,39 @@ class Session:
         self.locator = Locator(lambda: [self.vl(each) for each in vlservers])
         self._capabilities = CLIENT_CAPABILITY_ERRORTRANS if unified_errors else 0
         self._fileserver_port = fileserver_port
-        self._dead_seconds = dead_seconds
-        self._security = security
-        self._port = RxPort(reactor, address=address, port=port)
-        self._connections: dict[tuple[Address, int], Connection] = {}
+        super().__init__(reactor, address=address, port=port, dead_seconds=dead_seconds, security=security)
 
     def start(self) -> None:
         """Bind the port and answer RXAFSCB calls on it. Raises CannotListenError."""
-        self._port.start()
+        super().start()
         Server(self._port).add(RXAFSCB, self._procedures)
-
-    async def stop(self) -> None:
-        """Close every connection and the port. Promises that file servers hold are theirs to find void."""
-        for connection in self._connections.values():
-            connection.close()
-        self._connections.clear()
-        await self._port.stop()
-
-    @property
-    def address(self) -> Address:
-        """Where the client's calls come from, and where breaks arrive."""
-        bound: Address = self._port.address
-        return bound
-
-    def vl(self, server: Address) -> VLPartitions:
-        """The volume location service of a server, which may be a stock one."""
-        return VLPartitions.client(self.caller(server, VLPartitions.service_id))
 
     def fs(self, server: Address) -> RXAFS:
         """The file service of a server."""
         return RXAFS.client(self.caller(server, RXAFS.service_id))
 
-    def volser(self, server: Address) -> AFSVolPartitions:
-        """The volume service of a server."""
-        return AFSVolPartitions.client(self.caller(server, AFSVolPartitions.service_id))
-
-    def caller(self, server: Address, service_id: int) -> Caller:
-        """The connection to a service, the same one each time."""
-        connection = self._connections.get((server, service_id))
-        if connection is None:
-            connection = self._port.connect(
-                server,
-                service_id,
-                self._security(),
-                dead_seconds=self._dead_seconds,
-                nat_keepalive=service_id == RXAFS.service_id,  # or the server's promises could not be broken
-            )
-            self._connections[server, service_id] = connection
-        return connection
-
     async def on_volume(self, volume_id: int, call: Callable[[RXAFS], Awaitable[T]], once: bool = False) -> T:
         """Carry out a call on a server of the volume: the next one where one is silent.
 
-        Where a server answers that the volume is not there, the location service is asked once more. With `once`, for a
-        call whose stream cannot be repeated, only the first server is tried. Raises Abort with an errno or volume code,
-        or CallLost when no server answers.
+        Where a server answers that the volume is not there, the location service is asked again, and again while the
+        volume keeps moving. With `once`, for a call whose stream cannot be repeated, only the first server is tried.
+        Raises Abort with an errno or volume code, or CallLost when no server answers.
         """
         try:
-            try:
-                return await self._on_sites(volume_id, call, once)
-            except Abort as refusal:
-                if once or refusal.code not in _NOT_HERE:
-                    raise
-            self.locator.forget(volume_id)
+            for _ in range(0 if once else RELOCATIONS):
+                try:
+                    return await self._on_sites(volume_id, call, once)
+                except Abort as refusal:
+                    if refusal.code not in _NOT_HERE:
+                        raise
+                self.locator.forget(volume_id)
             return await self._on_sites(volume_id, call, once)
         except Abort as refusal:
             raise Abort(to_errno(refusal.code), refusal.message) from refusal
 
     async def give_up_all(self) -> None:
         """Tell every file server that was called that no promise is needed any more. Silent ones are passed over."""
-        called = [server for server, service_id in self._connections if service_id == RXAFS.service_id]
-        for server in called:
+        for server in self.called(RXAFS.service_id):
             try:
                 await self.fs(server).GiveUpAllCallBacks()
             except CallLost:

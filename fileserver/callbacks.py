@@ -216,6 +216,10 @@ class Callbacks(Generic[H]):
         self.counters.callbacks_timed_out += len(ended)
         return len(ended)
 
+    def holders_of(self, volume: int) -> set[H]:
+        """The hosts with promises for anything in a volume."""
+        return {host for holders in self._volumes.get(volume, {}).values() for host in holders}
+
     def held_by(self, host: H) -> int:
         """How many promises the host has."""
         return len(self._hosts.get(host, ()))

@@ -39,6 +39,9 @@ class CallbackChannel(Protocol):
     async def probe(self, address: Address, uuid: UUID | None) -> None:
         """Is it still there, and still the client with this UUID."""
 
+    async def is_openafs(self, address: Address) -> bool:
+        """Whether the client is OpenAFS's: it answers what kAFS and others never learned."""
+
     def heard(self, address: Address, local: Address) -> None:
         """A client at `address` has called us at `local`: what it is told leaves from there from now on."""
 

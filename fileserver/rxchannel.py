@@ -88,6 +88,13 @@ class RxChannel:
         else:
             await client.ProbeUuid(uuid)
 
+    async def is_openafs(self, address: Address) -> bool:
+        try:
+            await self._client(address, PROBE_SECONDS).GetLocalCell()
+        except Abort:
+            return False
+        return True
+
     def close(self, address: Address) -> None:
         self._routes.pop(address, None)
         for connection in self._connections.pop(address, {}).values():

@@ -34,6 +34,7 @@ from fileserver.partitions.define import Seed, seeded
 from fileserver.partitions.keeper import REPORT_SECONDS, Partitions
 from fileserver.partitions.means import Means, Opener, openers
 from fileserver.partitions.table import Table
+from fileserver.partitions.tell import Teller
 from fileserver.partitions.vldb import Vldb
 from fileserver.procedures import procedures
 from fileserver.registration import CALL_SECONDS, Registration, own_uuid, write_sysid
@@ -179,13 +180,22 @@ class FileserverService(Service):
         vlservers = [(f"{host}:{port}", self._vlserver((host, port))) for host, port in self.settings.vlservers]
         await Registration(vlservers, uuid, addresses, self._reactor).register()
         write_sysid(sysid, uuid, addresses)
-        chosen = self.settings.openers or openers(self._reactor)
-        means = Means(self._reactor, uuid, self._table, Vldb(vlservers, uuid), self.registry, chosen)
+        channel = RxChannel(self.ports, uuid)
+        fileserver = FileServer(self.registry, channel, self._authority, BuiltinNames(), self._now)
+        means = Means(
+            self._reactor,
+            uuid,
+            self._table,
+            Vldb(vlservers, uuid),
+            self.registry,
+            self.settings.openers or openers(self._reactor),
+            Teller(channel, fileserver.callbacks),
+            lambda address: AFSVolPartitions.client(self._volser(address)),
+            self.settings.volser_port or self.volser_ports[0].address[1],
+        )
         self.partitions = Partitions(means, self._now)
         await self.partitions.start()
         self._repeat(self.partitions.report, REPORT_SECONDS)
-        channel = RxChannel(self.ports, uuid)
-        fileserver = FileServer(self.registry, channel, self._authority, BuiltinNames(), self._now)
         fileserver.refuse_old_store_acl = self.settings.refuse_old_store_acl
         state = HostState(uuid, fileserver.hosts, fileserver.callbacks, channel, self.registry.where, self._now)
         restore = partial(state.restore, believe=self.settings.restore_state)

@@ -15,15 +15,20 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gat
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from afs.rpc.partitions import PSTATE, PVERDICT, PartitionReport, PartitionRequest
+from afs.rpc.partitions import PSTATE, PVERDICT, PartitionReport, PartitionRequest, PartitionServer
 from afs.rpc.volpartitions import VOP, VOPS
-from fileserver.interfaces import StoreError
+from fileserver.hosts import Host
+from fileserver.interfaces import Fenced, StoreError
+from fileserver.partitions.label import LabelState
 from fileserver.partitions.means import Means, Mounted, Order
 from fileserver.partitions.mount import mount
+from fileserver.partitions.move import Down, move
 from fileserver.partitions.operations import Operation, Operations
 from fileserver.partitions.table import Known
-from fileserver.partitions.unmount import abandon, release, take_down
+from fileserver.partitions.take import Refused
+from fileserver.partitions.unmount import abandon, release, take_down, tell_journal
 from fileserver.partitions.vldb import VldbError
+from fileserver.volume.volume import Volume
 from rx.errors import RxError
 
 log = Logger(namespace="fileserver.partitions")
@@ -49,6 +54,8 @@ class Partitions:
         self.operations = Operations(now)
         self.mounted: dict[UUID, Mounted] = {}
         self._flows: dict[UUID, Deferred[None]] = {}
+        self._telling: set[Deferred[None]] = set()
+        means.registry.met = self._met
 
     async def start(self) -> None:
         """Mount what is wanted and ours. Of what cannot be mounted the log has the reason, and so has its operation."""
@@ -71,11 +78,24 @@ class Partitions:
         """The server ends: volumes are closed and locks given up; labels and VLDB go on naming this server."""
         for flow in list(self._flows.values()):
             flow.cancel()
+        for telling in list(self._telling):
+            telling.cancel()
         await gatherResults(list(self._flows.values()))
         await self.means.registry.shutdown()
-        tenures = [each.tenure for each in self.mounted.values() if each.tenure is not None]
+        stopping = [ensureDeferred(self._park(mounted)) for mounted in self.mounted.values()]
         self.mounted.clear()
-        await gatherResults([tenure.stop() for tenure in tenures])
+        await gatherResults(stopping)
+
+    async def _park(self, mounted: Mounted) -> None:
+        """Say on the label that all is closed; it goes on naming this server."""
+        if mounted.journal is not None:
+            mounted.journal.close()
+        if mounted.tenure is not None:
+            try:
+                await mounted.tenure.write(state=LabelState.RELEASED)
+            except (StoreError, OSError) as problem:
+                log.error("{name} looks as if the server had crashed: {why}", name=mounted.known.name, why=problem)
+            await mounted.tenure.stop()
 
     def mount(self, known: Known, order: Order) -> Operation:
         """Begin to mount a partition of the table; from now on it is wanted. Raises Busy, OSError."""
@@ -97,6 +117,31 @@ class Partitions:
         self.means.table.put(replace(known, wanted=False))
         operation = self.operations.begin(order.request.id, VOP.UNMOUNT, known.uuid)
         self._run(operation, self._unmount(known, operation, order))
+        return operation
+
+    def take(self, known: Known, order: Order, source: PartitionServer) -> Operation:
+        """Begin to mount a partition that its owner has handed over in the VLDB. Raises Busy, OSError."""
+        again = self._repeated(known, order)
+        if again is not None:
+            return again
+        self.means.table.put(replace(known, wanted=True))
+        operation = self.operations.begin(order.request.id, VOP.TAKE, known.uuid, source)
+        self._run(operation, self._mounting(known, operation, order))
+        return operation
+
+    def move(self, known: Known, order: Order, target: PartitionServer, dryrun: bool = False) -> Operation:
+        """Begin to give a mounted partition to another server. Raises Busy."""
+        again = self._repeated(known, order)
+        if again is not None:
+            return again
+        operation = self.operations.begin(order.request.id, VOP.MOVE, known.uuid, target)
+        self._run(operation, self._move(known, operation, order, target, dryrun))
+        return operation
+
+    async def ended(self, operation: Operation) -> Operation:
+        """The same, once it is over."""
+        while operation.state is VOPS.RUNNING:
+            await operation.changed()
         return operation
 
     async def report(self) -> None:
@@ -126,7 +171,50 @@ class Partitions:
         def ended(reason: str) -> None:
             self._wanted_elsewhere(known, reason)
 
-        self.mounted[known.uuid] = await mount(self.means, known, operation, order, ended)
+        mounted = self.mounted[known.uuid] = await mount(self.means, known, operation, order, ended)
+        if not order.moved and not self._continues(mounted):
+            telling = ensureDeferred(tell_journal(self.means, mounted))
+            self._telling.add(telling)
+            telling.addErrback(_not_told).addBoth(lambda _: self._telling.discard(telling))
+        return VOPS.DONE
+
+    def _continues(self, mounted: Mounted) -> bool:
+        """Whether we had it last and closed it cleanly: what clients were promised holds."""
+        before = mounted.before
+        return before is not None and before.owner == self.means.own and before.state is LabelState.RELEASED
+
+    def _met(self, volume: Volume, host: object) -> None:
+        """A host uses a volume: whoever has the partition next must know."""
+        mounted = self.mounted.get(volume.partition.uuid)
+        if mounted is None or mounted.journal is None or not isinstance(host, Host):
+            return
+        try:
+            mounted.journal.note(host.address, host.uuid, volume.id)
+        except (OSError, Fenced) as problem:
+            log.error("{name}: {host} not noted: {why}", name=mounted.known.name, host=host, why=problem)
+
+    async def _move(
+        self, known: Known, operation: Operation, order: Order, target: PartitionServer, dryrun: bool
+    ) -> VOPS:
+        mounted = self.mounted.get(known.uuid)
+        if mounted is None:
+            raise Refused(f"{known.name} is not mounted here")
+        if mounted.tenure is None:
+            raise Refused(f"{known.name} is in this server's memory")
+        if target.uuid == self.means.own:
+            return VOPS.ALREADY
+
+        async def back(again: Order) -> None:
+            await self._mounting(known, operation, again)
+
+        try:
+            await move(self.means, mounted, operation, order, target.uuid, back, dryrun)
+        except Down:
+            del self.mounted[known.uuid]
+            raise
+        if not dryrun:
+            del self.mounted[known.uuid]
+            self.means.table.put(replace(known, wanted=False))
         return VOPS.DONE
 
     async def _unmount(self, known: Known, operation: Operation, order: Order) -> VOPS:
@@ -169,7 +257,9 @@ class Partitions:
         def failed(failure: Failure) -> None:
             if not failure.check(StoreError, OSError, RxError, CancelledError):
                 log.failure("{op} a defect", failure, op=operation)
-            operation.end(VOPS.FAILED, failure.getErrorMessage() or repr(failure.value))
+            operation.end(
+                VOPS.STUCK if failure.check(Down) else VOPS.FAILED, failure.getErrorMessage() or repr(failure.value)
+            )
 
         def over(_: None) -> None:
             del self._flows[operation.partition]
@@ -180,6 +270,12 @@ class Partitions:
         running: Deferred[None] = Deferred()
         self._flows[operation.partition] = running
         ensureDeferred(flow).addCallbacks(operation.end, failed).addCallback(over).chainDeferred(running)
+
+
+def _not_told(failure: Failure) -> None:
+    """The server ends while clients are being told; what else it may be is a defect."""
+    if not failure.check(CancelledError):
+        log.failure("clients were not told", failure)
 
 
 async def _done(flow: Coroutine[Any, Any, None]) -> VOPS:

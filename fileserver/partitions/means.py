@@ -10,8 +10,13 @@ from uuid import UUID, uuid4
 from twisted.internet.threads import deferToThreadPool
 
 from afs.rpc.partitions import PREASON, PartitionRequest
+from afs.rpc.volpartitions import AFSVolPartitions
+from fileserver.channel import Address
 from fileserver.interfaces import IPartition
+from fileserver.partitions.journal import Journal
+from fileserver.partitions.label import Label
 from fileserver.partitions.table import Known, Table
+from fileserver.partitions.tell import Teller
 from fileserver.partitions.tenure import Tenure
 from fileserver.partitions.vldb import Vldb
 from fileserver.store.memory import Disk, MemoryPartition
@@ -40,6 +45,10 @@ class Order:
 
     request: PartitionRequest = field(default_factory=lambda: PartitionRequest(uuid4(), PREASON.OPERATOR))
     force: bool = False
+    recover: bool = False
+    """A move has failed: what was handed over is taken back, from a target that could not take it."""
+    moved: bool = False
+    """The server before hands it over, and tells the clients itself."""
     automatic: bool = False
     """Nobody asked: only what the VLDB and the label name as ours is mounted."""
     deadline: float | None = None
@@ -53,6 +62,9 @@ class Mounted:
     partition: IPartition
     epoch: int
     tenure: Tenure | None = None
+    journal: Journal | None = None
+    before: Label | None = None
+    """The label as it was found."""
 
 
 @dataclass(slots=True)
@@ -65,6 +77,10 @@ class Means:
     vldb: Vldb
     registry: Registry
     openers: Mapping[str, Opener]
+    teller: Teller
+    volser: Callable[[Address], AFSVolPartitions]
+    """The volume server of another file server, on `volser_port`, called as whom it takes for an administrator."""
+    volser_port: int = 7005
 
     async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What waits for a disk or a program."""

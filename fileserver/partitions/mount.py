@@ -19,6 +19,7 @@ from afs.rpc.partitions import PCLAIM, PREASON, PartitionClaim, PartitionObject,
 from afs.rpc.volpartitions import VSTEP
 from fileserver.interfaces import Damaged, StoreError
 from fileserver.partitions.hooks import HookFailed, Verb, run_hook
+from fileserver.partitions.journal import Journal, read_journal
 from fileserver.partitions.label import HeldLabel, Label
 from fileserver.partitions.means import MEMORY, TAKE_SECONDS, Means, Mounted, Order
 from fileserver.partitions.operations import Operation
@@ -63,6 +64,18 @@ async def mount(
     return mounted
 
 
+async def cannot_mount(means: Means, known: Known) -> str:
+    """What would prevent a mount now, as far as can be seen without touching anything; empty when nothing."""
+    if means.registry.partition(known.number) is not None:
+        return f"{known.name} is in use here"
+    try:
+        if not known.hook:
+            await means.in_thread(read_label, known)
+    except (StoreError, OSError) as problem:
+        return str(problem)
+    return ""
+
+
 async def _own(means: Means, known: Known, order: Order, undo: AsyncExitStack) -> int:
     """Have the partition in the VLDB; returns the epoch. Raises NotGranted, VldbError, Refused."""
     label = None if known.hook else await means.in_thread(read_label, known)
@@ -100,7 +113,7 @@ def _epoch_of(label: Label | None, means: Means) -> int:
 async def _claim(
     means: Means, known: Known, found: PartitionObject, label: Label | None, order: Order, undo: AsyncExitStack
 ) -> int:
-    flags = PCLAIM.FORCE if order.force else PCLAIM(0)
+    flags = PCLAIM.FORCE if order.force or order.recover else PCLAIM(0)
     if label is not None and label.owner == means.own:
         flags |= PCLAIM.LABELLED
     claim = PartitionClaim(
@@ -144,7 +157,7 @@ async def _open(
     means: Means, known: Known, epoch: int, order: Order, ended: Callable[[str], None], undo: AsyncExitStack
 ) -> Mounted:
     """Take the label, and open the partition on the terms it sets."""
-    held, label, replaced = await _take(means, known, epoch, order, undo)
+    held, label, taking = await _take(means, known, epoch, order, undo)
     tenure = Tenure(known.path, held, label, means.reactor, ended)
     try:
         await means.in_thread(tenure.start)
@@ -152,8 +165,12 @@ async def _open(
         held.close()
         raise
     undo.push_async_callback(_let_go, tenure, known)
-    partition = await means.in_thread(means.openers[label.backend], known, Tenancy(tenure, replaced))
-    return Mounted(known, partition, label.epoch, tenure)
+    partition = await means.in_thread(means.openers[label.backend], known, Tenancy(tenure, taking.replaced))
+    journal = await means.in_thread(Journal, known.path, tenure.check)
+    undo.callback(journal.close)
+    if journal.full:
+        await means.in_thread(journal.rewrite, await means.in_thread(read_journal, known.path))
+    return Mounted(known, partition, label.epoch, tenure, journal, taking.before)
 
 
 async def _let_go(tenure: Tenure, known: Known) -> None:
@@ -165,8 +182,8 @@ async def _let_go(tenure: Tenure, known: Known) -> None:
 
 async def _take(
     means: Means, known: Known, epoch: int, order: Order, undo: AsyncExitStack
-) -> tuple[HeldLabel, Label, bool]:
-    """The label, ours from now on; True with it where that of a silent owner was replaced."""
+) -> tuple[HeldLabel, Label, Taking]:
+    """The label, ours from now on, and how it was had."""
     for attempt in range(CLAIMS):
         taking = Taking(known.path, Wanted(known.uuid, means.own, epoch, order.request.id))
         try:
@@ -183,7 +200,7 @@ async def _take(
             taking.cancel()
             raise
         else:
-            return held, label, taking.replaced
+            return held, label, taking
     raise AssertionError("every attempt returns or raises")
 
 

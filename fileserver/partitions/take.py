@@ -46,7 +46,7 @@ class Wanted:
 
 class Taking:
     """One attempt, blocking: for a thread. `cancel` from another thread ends it. `replaced` tells afterwards whether a
-    silent owner's label had to be replaced.
+    silent owner's label had to be replaced, `before` is the label as it was found.
     """
 
     def __init__(self, partition: str, wanted: Wanted, clock: Callable[[], float] = boottime) -> None:
@@ -54,6 +54,7 @@ class Taking:
         self._wanted = wanted
         self._clock = clock
         self._cancelled = Event()
+        self.before: Label | None = None
         self.replaced = False
 
     def cancel(self) -> None:
@@ -68,6 +69,7 @@ class Taking:
         beat, silent_since = -1, 0.0
         while True:
             label = self._look()
+            self.before = self.before or label
             if label.beat != beat:
                 beat, silent_since = label.beat, self._clock()
             try:

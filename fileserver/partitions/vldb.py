@@ -30,6 +30,7 @@ from afs.rpc.partitions import (
     PartitionVerdict,
     VLPartitions,
 )
+from afs.rpc.vl import VLADDR_UUID, ListAddrByAttributes
 from fileserver.interfaces import StoreError
 from fileserver.partitions.table import Known
 from rx.constants import RxgenCode
@@ -130,6 +131,17 @@ class Vldb:
         server = PartitionServer(self.own)
         release = PartitionRelease(partition, server, request, epoch, successor or PartitionServer())
         return self._granted(await self._ask(lambda vlserver: vlserver.ReleasePartition(release)))
+
+    async def addresses(self, server: UUID) -> tuple[int, ...]:
+        """A server's, in host order; none for one that is not registered. Raises VldbError."""
+        wanted = ListAddrByAttributes(Mask=VLADDR_UUID, uuid=server)
+        try:
+            return (await self._ask(lambda vlserver: vlserver.GetAddrsU(wanted)))[3]
+        except VldbError as refusal:
+            cause = refusal.__cause__
+            if isinstance(cause, Abort) and cause.code == VLError.VL_NOENT:
+                return ()
+            raise
 
     async def register(
         self, reports: Sequence[PartitionReport]

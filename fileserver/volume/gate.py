@@ -27,6 +27,8 @@ class Gate:
 
     def __init__(self) -> None:
         self.frozen = False
+        self.held = 0
+        """Calls that ever waited."""
         self._refusal: Refusal | None = None
         self._waiting: list[Deferred[None]] = []
 
@@ -52,6 +54,7 @@ class Gate:
     def changed(self) -> Deferred[None]:
         """Fires when it is thawed or shut. Cancel it to stop waiting."""
         waiter: Deferred[None] = Deferred(lambda waiter: self._waiting.remove(waiter))
+        self.held += 1
         self._waiting.append(waiter)
         return waiter
 

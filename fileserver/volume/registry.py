@@ -168,6 +168,10 @@ class Registry:
                 if (volume := known.get(volume_id)) is not None:
                     yield volume
 
+    def used(self, number: int) -> list[Volume]:
+        """The volumes of a partition that were asked for since it was mounted."""
+        return self._volumes[number].used()
+
     def ids(self, partition: IPartition) -> list[int]:
         """The ids of a partition's volumes, ascending."""
         return sorted(self._volumes[partition.number])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from errno import EBUSY, EINVAL, EIO, ENOENT, ENOTSUP
+from ipaddress import IPv4Address
 from uuid import UUID
 
 from twisted.internet.defer import TimeoutError  # noqa: A004
@@ -16,14 +17,19 @@ from afs.rpc.partitions import (
     PARTITION_PAGE,
     PARTITION_REVISION,
     PHEARTBEAT_UNKNOWN,
+    PREASON,
     PSTATE,
     PartitionRequest,
+    PartitionServer,
 )
 from afs.rpc.volpartitions import (
     PMOUNT,
+    PMOVE,
     VPART,
     VPCAP,
     AFSVolPartitions,
+    VolHost,
+    VolMove,
     VolOperation,
     VolOperations,
     VolPartition,
@@ -37,6 +43,7 @@ from fileserver.partitions.define import define, undefine
 from fileserver.partitions.keeper import Busy, Partitions
 from fileserver.partitions.label import Label
 from fileserver.partitions.means import MEMORY, Order
+from fileserver.partitions.mount import cannot_mount
 from fileserver.partitions.operations import Operation
 from fileserver.partitions.table import Known
 from fileserver.partitions.take import Refused
@@ -56,7 +63,7 @@ class PartitionProcedures(AFSVolPartitions):
         self._clock: IReactorTime = partitions.means.reactor
 
     async def PartitionCapabilities(self) -> tuple[int, int, UUID]:
-        return PARTITION_REVISION, VPCAP.MOUNT, self._partitions.means.own
+        return PARTITION_REVISION, VPCAP.MOUNT | VPCAP.MOVE, self._partitions.means.own
 
     async def DefinePartition(self, partition: VolPartition, request: PartitionRequest) -> VolPartitionState:
         wanted = Known(
@@ -89,6 +96,31 @@ class PartitionProcedures(AFSVolPartitions):
 
     async def UnmountPartition(self, order: VolPartitionOrder) -> VolOperation:
         return self._begin(self._partitions.unmount, order)
+
+    async def MovePartition(self, order: VolPartitionOrder, target: PartitionServer) -> VolOperation:
+        dryrun = bool(order.flags & PMOVE.DRYRUN)
+        return self._begin(lambda known, how: self._partitions.move(known, how, target, dryrun), order)
+
+    async def PrepareMove(self, move: VolMove) -> VolPartitionState:
+        known = self._known(move.partition)
+        state = await self._state(known)
+        state.reason = _text(await cannot_mount(self._partitions.means, known))
+        return state
+
+    async def TakePartition(self, move: VolMove) -> VolOperation:
+        order = Order(PartitionRequest(move.id, PREASON.MOVE, move.text), moved=True)
+        try:
+            operation = self._partitions.take(self._known(move.partition), order, move.source)
+        except Busy as busy:
+            raise Abort(EBUSY, str(busy)) from busy
+        return (await self._partitions.ended(operation)).to_wire()
+
+    async def TellHosts(self, move: VolMove, hosts: Sequence[VolHost]) -> None:
+        means = self._partitions.means
+        for host in hosts:
+            address = str(IPv4Address(host.address)), host.port
+            uuid = None if host.uuid == NIL_UUID else host.uuid
+            await means.teller.tell(address, uuid, host.volumes)
 
     async def ListKnownPartitions(self, after: UUID, limit: int) -> tuple[VolPartitionStates, UUID]:
         table = sorted(self._partitions.means.table, key=lambda known: known.uuid)

@@ -64,6 +64,9 @@ class Names:
         member = [group for group, members in MEMBERS.items() if user_id in members]
         return tuple(sorted((user_id, ANYUSERID, AUTHUSERID, *member)))
 
+    async def host_groups(self, address: str) -> tuple[int, ...]:
+        return ()
+
 
 class Machine:
     """A cache manager as the channel meets it. `uuid` None: it knows neither of the RPCs that ask."""
@@ -97,6 +100,9 @@ class Channel:
 
     async def tell(self, address: Address, fids: Sequence[Fid]) -> None:
         await self._reach(address, "break", *fids)
+
+    async def is_openafs(self, address: Address) -> bool:
+        return False
 
     async def probe(self, address: Address, uuid: UUID | None) -> None:
         machine = await self._reach(address, "probe")

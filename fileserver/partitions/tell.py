@@ -1,0 +1,126 @@
+"""Clients told that volumes are elsewhere, and what each is answered whose call had to wait for that.
+
+A whole-volume break of callbacks makes an OpenAFS client ask the VLDB again at its next access, at no cost, whoever
+sends it; kAFS drops its promises and finds out from the refusal (docs/protocol/client-relocation.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.logger import Logger
+
+from afs.errors import VolumeError
+from afs.types import AFSCBMAX
+from fileserver.callbacks import Callbacks
+from fileserver.channel import Address, CallbackChannel
+from fileserver.hosts import Host
+from fileserver.partitions.journal import Contact
+from fileserver.volume.holding import Holder
+from fileserver.volume.volume import Volume
+from rx.constants import RxCode
+from rx.errors import Abort, RxError
+
+log = Logger(namespace="fileserver.partitions")
+
+TELL_VOLUMES = 500
+"""To a client that used more volumes than this one message says that everything is void: ten of the others."""
+
+
+class Teller:
+    """Speaks for one server."""
+
+    def __init__(self, channel: CallbackChannel, callbacks: Callbacks[Host]) -> None:
+        self._channel = channel
+        self._callbacks = callbacks
+
+    def hosts(self, volumes: Iterable[Volume]) -> dict[Host, set[int]]:
+        """Who is to be told about these volumes: whoever used them, and whoever has a promise."""
+        found: dict[Host, set[int]] = {}
+        for volume in volumes:
+            for host in (*volume.clients(), *self._callbacks.holders_of(volume.id)):
+                if isinstance(host, Host) and not host.deleted:
+                    found.setdefault(host, set()).add(volume.id)
+        return found
+
+    async def tell_host(self, host: Host, volume_ids: Iterable[int]) -> bool:
+        """Tell a host we know, whose promises for these volumes are void from now on. Whether it heard."""
+        ids = sorted(volume_ids)
+        for volume_id in ids:
+            self._callbacks.take_volume(volume_id, host)
+        return await self.tell(host.address, host.uuid, ids)
+
+    async def tell_contact(self, contact: Contact) -> bool:
+        """Tell a client that another server knew. Whether it heard."""
+        return await self.tell(contact.address, contact.uuid, sorted(contact.volumes))
+
+    async def tell(self, address: Address, uuid: UUID | None, ids: Sequence[int]) -> bool:
+        """Say that these volumes are to be looked for anew. Whether it was heard."""
+        try:
+            if len(ids) > TELL_VOLUMES:
+                await self._channel.reset(address, has_uuid=uuid is not None)
+            else:
+                for start in range(0, len(ids), AFSCBMAX):
+                    fids = [(volume_id, 0, 0) for volume_id in ids[start : start + AFSCBMAX]]
+                    await self._channel.tell(address, fids)
+        except RxError as problem:
+            log.warn(
+                "client {address} was not told of {count} volumes: {why}", address=address, count=len(ids), why=problem
+            )
+            return False
+        return True
+
+    async def retry_code(self, host: Host) -> int:
+        """With what a call is refused that this client is to make again, elsewhere, at once.
+
+        An OpenAFS client sleeps 2 s after VMOVED, and repeats a call that ended with RX_MSGSIZE without sleeping,
+        looking up the volume first if it was told so (afs_analyze.c). For others that code means failure.
+        """
+        try:
+            return RxCode.RX_MSGSIZE if await self._channel.is_openafs(host.address) else VolumeError.VMOVED
+        except RxError:
+            return VolumeError.VMOVED
+
+
+class Told:
+    """The telling of one move: each client's own, so that nobody waits for another."""
+
+    def __init__(self, teller: Teller, hosts: dict[Host, set[int]]) -> None:
+        self._teller = teller
+        self._hosts = hosts
+        self._codes: dict[Host, int] = {}
+        self._waiting: dict[Host, list[Deferred[int]]] = {}
+
+    def __len__(self) -> int:
+        """The hosts."""
+        return len(self._hosts)
+
+    def volumes(self, host: Host) -> set[int]:
+        """What this host is told about."""
+        return self._hosts[host]
+
+    async def everybody(self) -> list[Host]:
+        """Tell all hosts, at once; returns those that did not hear."""
+        heard = await gatherResults([ensureDeferred(self._tell(host, ids)) for host, ids in self._hosts.items()])
+        return [host for host, did in zip(self._hosts, heard, strict=True) if not did]
+
+    async def refusal(self, holder: Holder) -> Abort:
+        """For a call that was held, as soon as its client has heard or is known not to."""
+        host = holder.host
+        if not isinstance(host, Host):
+            return Abort(VolumeError.VMOVED)
+        code = self._codes.get(host)
+        if code is None and host in self._hosts:
+            waiter: Deferred[int] = Deferred(lambda waiter: self._waiting[host].remove(waiter))
+            self._waiting.setdefault(host, []).append(waiter)
+            code = await waiter
+        return Abort(code if code is not None else VolumeError.VMOVED)
+
+    async def _tell(self, host: Host, ids: set[int]) -> bool:
+        heard = await self._teller.tell_host(host, ids)
+        self._codes[host] = await self._teller.retry_code(host) if heard else VolumeError.VMOVED
+        for waiter in self._waiting.pop(host, []):
+            waiter.callback(self._codes[host])
+        return heard

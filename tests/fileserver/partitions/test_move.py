@@ -1,0 +1,154 @@
+"""Planned moves between two servers that reach one directory: data, clients, and what a failure leaves."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from twisted.internet.defer import ensureDeferred
+
+from afs.rpc.partitions import PSTATE, PartitionRequest, PartitionServer
+from afs.rpc.volpartitions import PMOVE, VCOUNT, VOPS, VSTEP, VolOperation
+from afs.types import AFSFid
+from fileserver.partitions.journal import read_journal
+from tests.fileserver.partitions.test_keeper import SharedCase
+
+
+class MoveCase(SharedCase):
+    """The shared partition may be mounted on both, and has a root volume with a file."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        await self.define(1, self.shared, 1)
+        self.volume = await self.cell.create_volume(b"root.afs", acl={"system:anyuser": "rlidwk"})
+        self.client = self.cell.client()
+        await self.client.write_file("/file", b"content")
+
+    async def move(self, source: int, target: int, **changes: object) -> VolOperation:
+        server = PartitionServer(self.server_uuid(target))
+        begun = await self.volser(source).MovePartition(self.order(**changes), server)
+        return await self.ended(source, begun)
+
+    async def state(self, number: int) -> int:
+        return (await self.volser(number).GetPartition(self.uuid)).state
+
+    def refuse(self, number: int, name: str) -> None:
+        """Make a step of the server's partitions fail."""
+        partitions = self.cell.fileservers[number].service.partitions
+        assert partitions is not None
+
+        async def refused(*arguments: Any, **named: Any) -> None:
+            raise OSError(5, f"{name} fails")
+
+        self.patch(partitions.means.vldb if hasattr(partitions.means.vldb, name) else partitions, name, refused)
+
+
+class Moves(MoveCase):
+    """What goes well."""
+
+    async def test_there_and_back(self) -> None:
+        """The other server serves, the VLDB has one new epoch, the client goes on; and all the way back."""
+        before = (await self.vl.GetPartition(self.uuid)).epoch
+        done = await self.move(0, 1)
+        self.assertEqual((done.state, done.text), (VOPS.DONE, b""))
+        steps = [step.step for step in done.steps]
+        self.assertEqual(
+            steps,
+            [
+                VSTEP.BEGUN,
+                VSTEP.PREPARED,
+                VSTEP.FROZEN,
+                VSTEP.OFFLINE,
+                VSTEP.RELEASED,
+                VSTEP.TAKEN,
+                VSTEP.TOLD,
+                VSTEP.ENDED,
+            ],
+        )
+        found = await self.vl.GetPartition(self.uuid)
+        self.assertEqual((found.owner.uuid, found.epoch), (self.server_uuid(1), before + 1))
+        self.assertEqual((await self.state(0), await self.state(1)), (PSTATE.RELEASED, PSTATE.MOUNTED))
+        self.assertEqual(await self.client.read_file("/file"), b"content")
+        await self.client.write_file("/file", b"changed")
+        self.assertEqual((await self.move(1, 0)).state, VOPS.DONE)
+        self.assertEqual(await self.client.read_file("/file"), b"changed")
+        self.assertEqual((await self.vl.GetPartition(self.uuid)).epoch, before + 2)
+
+    async def test_who_is_told(self) -> None:
+        """Each client that used a volume hears of it once, and is in the journal of the next owner."""
+        idle = self.cell.client()
+        status = await idle.status("/file")
+        told = idle.breaks.expect(AFSFid(self.volume, 1, 1))
+        done = await self.move(0, 1)
+        self.assertEqual({count.kind: count.value for count in done.counts}[VCOUNT.TOLD], 3)  # with the fixture's tool
+        await told
+        self.assertEqual((await idle.status("/file")).Length, status.Length)
+        contacts = {contact.address for contact in read_journal(str(self.shared))}
+        self.assertLessEqual({self.client.address, idle.address}, contacts)
+
+    async def test_calls_meanwhile(self) -> None:
+        """Calls that come during a move are held and then made at the new server: no error at any client."""
+        writers = [self.cell.client() for _ in range(4)]
+
+        async def write(number: int) -> None:
+            for turn in range(20):
+                await writers[number].write_file(f"/own{number}", b"%d" % turn)
+                assert await writers[number].read_file(f"/own{number}") == b"%d" % turn
+
+        running = [ensureDeferred(write(number)) for number in range(4)]
+        for source, target in ((0, 1), (1, 0), (0, 1)):
+            done = await self.move(source, target)
+            self.assertEqual((done.state, done.text), (VOPS.DONE, b""))
+        for one in running:
+            await one
+        for number in range(4):
+            self.assertEqual(await self.client.read_file(f"/own{number}"), b"19")
+
+    async def test_dry_run(self) -> None:
+        """Nothing changes."""
+        before = await self.vl.GetPartition(self.uuid)
+        done = await self.move(0, 1, flags=PMOVE.DRYRUN)
+        self.assertEqual((done.state, await self.state(0)), (VOPS.DONE, PSTATE.MOUNTED))
+        self.assertEqual((await self.vl.GetPartition(self.uuid)).epoch, before.epoch)
+
+    async def test_after_restarts(self) -> None:
+        """Each server remembers after a restart what it has."""
+        await self.move(0, 1)
+        await self.cell.restart(0)
+        await self.cell.restart(1)
+        self.assertEqual((await self.state(0), await self.state(1)), (PSTATE.RELEASED, PSTATE.MOUNTED))
+        self.assertEqual(await self.cell.client().read_file("/file"), b"content")
+
+
+class Failures(MoveCase):
+    """What does not."""
+
+    async def test_target_cannot(self) -> None:
+        """A target that does not know the partition, or where its number is taken, is found out before anything is
+        done.
+        """
+        epoch = self.label().epoch
+        await self.volser(1).RemovePartition(self.uuid, PartitionRequest(uuid4()))
+        refused = await self.move(0, 1)
+        self.assertEqual(refused.state, VOPS.FAILED)
+        self.assertEqual((self.label().epoch, await self.state(0)), (epoch, PSTATE.MOUNTED))
+        self.assertEqual(await self.client.read_file("/file"), b"content")
+
+    async def test_vlserver_gone(self) -> None:
+        """Without a vlserver the hand-over fails, and the source goes on."""
+        self.refuse(0, "release")
+        failed = await self.move(0, 1)
+        self.assertEqual(failed.state, VOPS.FAILED)
+        self.assertIn(b"release fails", failed.text)
+        self.assertEqual((await self.state(0), await self.state(1)), (PSTATE.MOUNTED, PSTATE.RELEASED))
+        self.assertEqual(await self.client.read_file("/file"), b"content")
+
+    async def test_target_fails(self) -> None:
+        """A target that could not take what it was given: the source claims it back and serves."""
+        self.refuse(1, "_mounting")
+        failed = await self.move(0, 1)
+        self.assertEqual(failed.state, VOPS.FAILED)
+        self.assertIn(b"could not take it", failed.text)
+        self.assertEqual((await self.state(0), await self.state(1)), (PSTATE.MOUNTED, PSTATE.RELEASED))
+        self.assertEqual((await self.vl.GetPartition(self.uuid)).owner.uuid, self.server_uuid(0))
+        self.assertEqual(await self.client.read_file("/file"), b"content")
