@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TypeVar
 
-from afs.errors import UbikError, VLError
+from afs.errors import VLError
+from afs.failover import ASK_ANOTHER
 from afs.names import BACKUP_SUFFIX, READONLY_SUFFIX
 from afs.rpc.vl import (
     VL,
@@ -30,7 +31,6 @@ RW, RO, BACKUP = 0, 1, 2
 """Index into the ids of an entry (voldefs.h)."""
 
 _EXISTS = (VLF_RWEXISTS, VLF_ROEXISTS, VLF_BACKEXISTS)
-_ASK_ANOTHER = frozenset({UbikError.UNOTSYNC, UbikError.UNOQUORUM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Locator:
             except CallLost:
                 continue
             except Abort as refusal:
-                if refusal.code not in _ASK_ANOTHER:
+                if refusal.code not in ASK_ANOTHER:
                     raise
         return await call(last)
 

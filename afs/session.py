@@ -21,9 +21,6 @@ T = TypeVar("T")
 
 FILESERVER_PORT = 7000
 
-RELOCATIONS = 5
-"""How often a call follows its volume: one move is one, and a server that is wrong about itself must not hold us."""
-
 _NOT_HERE = frozenset({VolumeError.VMOVED, VolumeError.VNOVOL})
 
 
