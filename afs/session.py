@@ -21,6 +21,9 @@ T = TypeVar("T")
 
 FILESERVER_PORT = 7000
 
+RELOCATIONS = 5
+"""How often a call follows its volume: one move is one, and a server that is wrong about itself must not hold us."""
+
 _NOT_HERE = frozenset({VolumeError.VMOVED, VolumeError.VNOVOL})
 
 
@@ -64,19 +67,25 @@ class Session(Connections):
     async def on_volume(self, volume_id: int, call: Callable[[RXAFS], Awaitable[T]], once: bool = False) -> T:
         """Carry out a call on a server of the volume: the next one where one is silent.
 
-        Where a server answers that the volume is not there, the location service is asked again, and again while the
-        volume keeps moving. With `once`, for a call whose stream cannot be repeated, only the first server is tried.
-        Raises Abort with an errno or volume code, or CallLost when no server answers.
+        Where a server answers that the volume is not there, the location service is asked again, and again while it
+        says that the volume has moved. With `once`, for a call whose stream cannot be repeated, only the first server
+        is tried. Raises Abort with an errno or volume code, or CallLost when no server answers.
         """
         try:
+            tried: list[str] | None = None
             for _ in range(0 if once else RELOCATIONS):
+                addresses = await self._addresses(volume_id)
+                if addresses == tried:
+                    break
+                tried = addresses
                 try:
-                    return await self._on_sites(volume_id, call, once)
+                    return await self._on_sites(addresses, call)
                 except Abort as refusal:
                     if refusal.code not in _NOT_HERE:
                         raise
                 self.locator.forget(volume_id)
-            return await self._on_sites(volume_id, call, once)
+            addresses = await self._addresses(volume_id)
+            return await self._on_sites(addresses[:1] if once else addresses, call)
         except Abort as refusal:
             raise Abort(to_errno(refusal.code), refusal.message) from refusal
 
@@ -88,12 +97,15 @@ class Session(Connections):
             except CallLost:
                 continue
 
-    async def _on_sites(self, volume_id: int, call: Callable[[RXAFS], Awaitable[T]], once: bool) -> T:
-        entry = await self.locator.by_id(volume_id)
-        addresses = entry.addresses(volume_id)
+    async def _addresses(self, volume_id: int) -> list[str]:
+        """Of the servers that have the volume, in the order they are to be tried. Raises Abort VNOVOL for none."""
+        addresses = (await self.locator.by_id(volume_id)).addresses(volume_id)
         if not addresses:
             raise Abort(VolumeError.VNOVOL, f"volume {volume_id} has no site")
-        *others, last = addresses[:1] if once else addresses
+        return list(addresses)
+
+    async def _on_sites(self, addresses: Sequence[str], call: Callable[[RXAFS], Awaitable[T]]) -> T:
+        *others, last = addresses
         for address in others:
             try:
                 return await call(self.fs((address, self._fileserver_port)))
