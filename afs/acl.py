@@ -193,6 +193,9 @@ class BuiltinNames:
             return (ANYUSERID, ANONYMOUSID)
         return tuple(sorted((ANYUSERID, AUTHUSERID, user_id)))
 
+    async def host_groups(self, address: str) -> tuple[int, ...]:
+        return ()
+
 
 def _layout(word: Any) -> Struct:
     """struct acl_accessList (acl.h). Entries: the positive ones from the front, the negative ones from the end."""

@@ -22,3 +22,8 @@ class INames(Interface):
 
         Raises as `names_to_ids`.
         """
+
+    async def host_groups(address: str) -> tuple[int, ...]:
+        """All ids whose rights everybody has who calls from this IPv4 address, sorted: groups that the address or a
+        network around it is in (host CPS). Raises as `names_to_ids`.
+        """

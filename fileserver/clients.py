@@ -4,22 +4,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from afs.interfaces import INames
+from twisted.logger import Logger
+
+from afs.protection import unavailable
 from afs.users import Authority
 from fileserver.breaks import Breaks
 from fileserver.channel import Address
 from fileserver.hosts import Host, Hosts
 from fileserver.rights import Caller
+from fileserver.subdomains import RETRY_SECONDS, Subdomains
 from rx.errors import Abort, RxError
 from rx.security.interfaces import Identity
 
 NO_GROUPS = -1001
 """What a call ends with when the caller's groups cannot be had (`viced/afsfileprocs.c`, CallPreamble)."""
+
+log = Logger(namespace="fileserver")
 
 
 class ServerConnection(Protocol):
@@ -44,23 +49,24 @@ class ServerCall(Protocol):
 
 @dataclass(slots=True)
 class Client:
-    """A user on a host: what one Rx connection stands for."""
+    """A user on a host: what one Rx connection stands for. Who that is, and in which groups, is good `until` then."""
 
     host: Host
     caller: Caller
     address: Address
+    until: float
 
 
 class Clients:
     """The clients behind the connections this server has; a connection that ends takes its client along."""
 
     def __init__(
-        self, hosts: Hosts, breaks: Breaks, authority: Authority, names: INames, now: Callable[[], float]
+        self, hosts: Hosts, breaks: Breaks, authority: Authority, groups: Subdomains, now: Callable[[], float]
     ) -> None:
         self._hosts = hosts
         self._breaks = breaks
         self._authority = authority
-        self._names = names
+        self._groups = groups
         self._now = now
         self._clients: WeakKeyDictionary[ServerConnection, Client] = WeakKeyDictionary()
 
@@ -71,7 +77,8 @@ class Clients:
         """The client that makes the call; first identified, and told what it must know. `active` False for GetTime and
         its like.
 
-        Raises Abort(VBUSY) when too many calls from there wait already, Abort(-1) for a client that does not listen.
+        Raises Abort(VBUSY) when too many calls from there wait already, Abort(-1) for a client that does not listen,
+        Abort(NO_GROUPS) while no protection server can say who that is.
         """
         connection = call.connection
         client = self._clients.get(connection)
@@ -79,26 +86,55 @@ class Clients:
             client = await self._identify(connection, call.local)
         host = client.host
         host.last_call = self._now()
+        if host.last_call >= client.until:
+            await self._renew(client, connection)
         if active:
             host.last_active = host.last_call
         if host.down or host.owed:
             await self._breaks.settle(host)
         return client
 
+    def flush(self, users: Iterable[int], addresses: Iterable[str]) -> None:
+        """Forget the groups of these users and machines: they are asked for before their next calls are served."""
+        users, addresses = frozenset(users), frozenset(addresses)
+        self._groups.flush(users, addresses)
+        for connection, client in list(self._clients.items()):
+            if client.caller.id in users or client.address[0] in addresses:
+                del self._clients[connection]
+
     async def _identify(self, connection: ServerConnection, local: Address) -> Client:
         address = connection.peer
         host = await self._hosts.identify(address, local, self._now())
-        client = Client(host, await self._caller(connection), address)
+        caller = await self._caller(connection)
+        client = Client(host, caller, address, self._groups.good_until(caller.id, address[0]))
         if host.identified:
             self._clients[connection] = client
         return client
 
-    async def _caller(self, connection: ServerConnection) -> Caller:
-        """Raises Abort(NO_GROUPS) while the protection server cannot say who that is."""
-        identity = connection.identity
-        admin = self._authority.is_administrator(identity, connection.peer[0])
+    async def _renew(self, client: Client, connection: ServerConnection) -> None:
+        """Ask again what has grown old. While nobody answers the old is good enough."""
         try:
-            user = await self._authority.user_id(self._names, identity)
-            return Caller(user, await self._authority.groups(self._names, user, admin))
+            client.caller = await self._caller(connection)
+        except Abort as refusal:
+            if refusal.code != NO_GROUPS:
+                raise
+            client.until = self._now() + RETRY_SECONDS
+        else:
+            client.until = self._groups.good_until(client.caller.id, client.address[0])
+
+    async def _caller(self, connection: ServerConnection) -> Caller:
+        """Raises Abort(NO_GROUPS) while no protection server can say who that is."""
+        identity, address = connection.identity, connection.peer[0]
+        admin = self._authority.is_administrator(identity, address)
+        try:
+            user = await self._authority.user_id(self._groups, identity)
         except RxError as error:
             raise Abort(NO_GROUPS, str(error)) from error
+        try:
+            groups = await self._authority.groups(self._groups, user, admin)
+        except RxError as error:
+            if unavailable(error):
+                raise Abort(NO_GROUPS, str(error)) from error
+            log.warn("user {user} has no rights: the protection server refuses: {error}", user=user, error=error)
+            groups = ()
+        return Caller(user, groups, await self._groups.host_groups(address))

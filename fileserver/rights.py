@@ -1,7 +1,7 @@
 """Who may do what: an access list evaluated for a caller, and the checks of fileserver.md section 4, one function each.
 
-Checks raise Abort and decide nothing else. "admin" is a member of system:administrators, who has the implicit right
-`l` and the exemptions written here, not all rights.
+Checks raise Abort and decide nothing else. "admin" is a member of system:administrators, who has the implicit rights
+and the exemptions written here, not all rights.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ READ, WRITE, INSERT, LOOKUP = int(Rights.READ), int(Rights.WRITE), int(Rights.IN
 DELETE, LOCK, ADMINISTER = int(Rights.DELETE), int(Rights.LOCK), int(Rights.ADMINISTER)
 
 IMPLICIT = LOOKUP
-"""What members of system:administrators have everywhere (`-implicit`)."""
+"""What members of system:administrators have everywhere, unless told otherwise (`-implicit`)."""
 
 OWNER_READ_OR_EXECUTE = 0o500
 OWNER_WRITE = 0o200
@@ -35,10 +35,14 @@ ANYUSER_CPS = (ANYUSERID,)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The user behind a connection: its id and all the groups it is in, itself included (CPS), ascending."""
+    """The user behind a connection: its id and all the groups it is in, itself included (CPS), ascending.
+
+    `host_cps`: the groups that the machine's address is in, whoever is there.
+    """
 
     id: int
     cps: tuple[int, ...]
+    host_cps: tuple[int, ...] = ()
 
     @property
     def admin(self) -> bool:
@@ -67,18 +71,23 @@ def evaluate(acl: bytes, cps: tuple[int, ...]) -> int:
         return 0
 
 
-def access(vnode: Vnode, acl: bytes, caller: Caller, volume_owner: int) -> Access:
-    """Rights on a vnode, by the access list of its directory. On a file, ADMINISTER means that the caller owns it."""
-    rights = evaluate(acl, caller.cps)
+def access(vnode: Vnode, acl: bytes, caller: Caller, volume_owner: int, implicit: int = IMPLICIT) -> Access:
+    """Rights on a vnode, by the access list of its directory. On a file, ADMINISTER means that the caller owns it.
+
+    What a machine may is added to what the user may, and to what anybody may: a negative entry for the one takes
+    nothing from the other. `implicit` are the rights that administrators have everywhere.
+    """
+    by_machine = evaluate(acl, caller.host_cps) if caller.host_cps else 0
+    rights = evaluate(acl, caller.cps) | by_machine
+    if caller.admin:
+        rights |= implicit
     if vnode.type != DIRECTORY:
         if vnode.owner == caller.id:
             rights |= ADMINISTER
         else:
             rights &= ~ADMINISTER
-    if caller.admin:
-        rights |= IMPLICIT
     owns_volume = volume_owner == caller.id if volume_owner >= 0 else volume_owner in caller.cps
-    return Access(caller, rights, evaluate(acl, ANYUSER_CPS), owns_volume)
+    return Access(caller, rights, evaluate(acl, ANYUSER_CPS) | by_machine, owns_volume)
 
 
 def fetch_data(vnode: Vnode, access: Access) -> None:

@@ -21,11 +21,12 @@ from fileserver.channel import CallbackChannel
 from fileserver.clients import Clients
 from fileserver.hosts import Host, Hosts
 from fileserver.statistics import Statistics
+from fileserver.subdomains import REFRESH_SECONDS, Subdomains
 from fileserver.volume.registry import Registry
 
 
 class FileServer:
-    """See the module. `now` is Unix time."""
+    """See the module. `now` is Unix time; groups are asked for again after `groups_refresh` seconds."""
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class FileServer:
         names: INames,
         now: Callable[[], float],
         promise_limit: int = PROMISE_LIMIT,
+        groups_refresh: float = REFRESH_SECONDS,
     ) -> None:
         self.registry = registry
         self.names = names
@@ -42,7 +44,8 @@ class FileServer:
         self.callbacks: Callbacks[Host] = Callbacks(promise_limit)
         self.hosts = Hosts(channel, self.callbacks)
         self.breaks = Breaks(self.callbacks, self.hosts, channel, now)
-        self.clients = Clients(self.hosts, self.breaks, authority, names, now)
+        self.groups = Subdomains(names, now, groups_refresh)
+        self.clients = Clients(self.hosts, self.breaks, authority, self.groups, now)
         self.statistics = Statistics(now())
         self.moving_directories = DeferredLock()
         """Held while a directory changes its parent, so that no two such renames can make a circle between them."""

@@ -1,12 +1,16 @@
-"""Access lists: FetchACL, StoreACL (164, and 134 as clients before 2018 call it)."""
+"""Access lists: FetchACL, StoreACL (164, and 134 as clients before 2018 call it), and FlushCPS."""
 
 from __future__ import annotations
+
+import errno
+from ipaddress import IPv4Address
+from itertools import chain
 
 from afs.acl import AccessList, BadAccessList, parse_acl
 from afs.types import AFSFetchStatus, AFSFid, AFSVolSync
 from fileserver import rights
 from fileserver.interfaces import Damaged
-from fileserver.procedures.base import Base, log, procedure
+from fileserver.procedures.base import Base, Untranslated, log, procedure
 from rx.constants import RxgenCode
 from rx.errors import Abort
 
@@ -40,6 +44,14 @@ class ACLs(Base):
             raise Abort(RxgenCode.RXGEN_OPCODE)
         return await self._store_acl(fid, access_list)
 
+    @procedure
+    async def FlushCPS(self, ids: tuple[int, ...], addresses: tuple[int, ...], spare1: int) -> tuple[int, int]:
+        """Ask the protection servers anew for the groups of these users and addresses. Administrators only."""
+        if not self.user.caller.admin:
+            raise Untranslated(errno.EPERM)
+        self.server.clients.flush(ids, chain.from_iterable(map(_either_way, addresses)))
+        return 0, 0
+
     async def _store_acl(self, fid: AFSFid, text: bytes) -> tuple[AFSFetchStatus, AFSVolSync]:
         """Names are asked for before the directory is locked, but a caller without the right is told that first."""
         parsed = await self._parse(text)
@@ -65,3 +77,9 @@ class ACLs(Base):
             return await parse_acl(text, self.server.names)
         except Abort as abort:
             return abort
+
+
+def _either_way(word: int) -> tuple[str, str]:
+    """An address of FlushCPS, which OpenAFS takes in its machine's byte order: asking for one too many is harmless."""
+    octets = IPv4Address(word & 0xFFFFFFFF).packed
+    return str(IPv4Address(octets)), str(IPv4Address(octets[::-1]))

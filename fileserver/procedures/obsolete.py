@@ -51,10 +51,3 @@ class Obsolete(Base):
     @procedure
     async def CallBackRxConnAddr(self, addr: int) -> None:
         raise Abort(NO_ADDRESS)
-
-    @procedure
-    async def FlushCPS(self, ids: tuple[int, ...], addresses: tuple[int, ...], spare1: int) -> tuple[int, int]:
-        """Administrators only. There is nothing to forget while groups are not asked of a protection server."""
-        if not self.user.caller.admin:
-            raise Untranslated(errno.EPERM)
-        return 0, 0
