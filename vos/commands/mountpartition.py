@@ -1,0 +1,34 @@
+"""vos mountpartition"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from afs.rpc.volpartitions import PMOUNT, VOP, VOPS, VPCAP
+from vos.command import command
+from vos.follow import carry_out, new_order, summary
+from vos.kinds import PartitionPlace, Server
+from vos.places import get_on, need_objects, need_partitions, vice_name
+from vos.session import Session
+
+
+@command(stock=False)
+async def mountpartition(
+    session: Session,
+    server: Server,
+    partition: PartitionPlace,
+    force: Annotated[bool, "take it from a server that does not let go of it"] = False,
+    takeover: Annotated[bool, "answer at that server's address too"] = False,
+) -> None:
+    """mount a vice partition on a server"""
+    await need_objects(session)
+    await need_partitions(session, server, VPCAP.MOUNT | VPCAP.TAKEOVER if takeover else VPCAP.MOUNT)
+    found = (await get_on(session, server, partition)).partition
+    place = f"{found.uuid} on {session.name(server)} as {vice_name(found.number)}"
+    flags = PMOUNT.FORCE * force | PMOUNT.TAKEOVER * takeover
+    order = new_order(found.uuid, "vos mountpartition", flags=flags)
+    ended = await carry_out(session, server, VOP.MOUNT, session.volser(server).MountPartition, order)
+    if ended.state == VOPS.ALREADY:
+        session.output.say(f"Partition {place} is mounted already")
+    else:
+        session.output.say(f"Mounted partition {place}: {summary(ended)}")

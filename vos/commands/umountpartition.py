@@ -1,0 +1,33 @@
+"""vos umountpartition"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from afs.rpc.volpartitions import PMOUNT, VOP, VOPS
+from vos.command import command
+from vos.follow import carry_out, new_order, summary
+from vos.kinds import Count, PartitionPlace, Server
+from vos.places import get_on, need_objects, need_partitions, vice_name
+from vos.session import Session
+
+
+@command(stock=False)
+async def umountpartition(
+    session: Session,
+    server: Server,
+    partition: PartitionPlace,
+    deadline: Annotated[Count | None, "seconds for running calls"] = None,
+    force: Annotated[bool, "cut off the calls that do not end"] = False,
+) -> None:
+    """unmount a vice partition from a server"""
+    await need_objects(session)
+    await need_partitions(session, server)
+    found = (await get_on(session, server, partition)).partition
+    place = f"{found.uuid} on {session.name(server)} as {vice_name(found.number)}"
+    order = new_order(found.uuid, "vos umountpartition", flags=PMOUNT.FORCE * force, deadline=deadline)
+    ended = await carry_out(session, server, VOP.UNMOUNT, session.volser(server).UnmountPartition, order)
+    if ended.state == VOPS.ALREADY:
+        session.output.say(f"Partition {place} is not mounted")
+    else:
+        session.output.say(f"Unmounted partition {place}: {summary(ended)}")

@@ -1,0 +1,44 @@
+"""What a subcommand says: results on the standard output, everything else on the standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Two streams. `said` is flushed line by line where that is a terminal, and at the end."""
+
+    out: TextIO
+    err: TextIO
+    verbose: bool = False
+
+    def say(self, text: str = "") -> None:
+        """A line of the result."""
+        self.out.write(text + "\n")
+
+    def detail(self, text: str) -> None:
+        """A line of the result with -verbose alone, at once."""
+        if self.verbose:
+            self.out.write(text + "\n")
+            self.out.flush()
+
+    def complain(self, text: str) -> None:
+        """A line on the standard error."""
+        self.out.flush()
+        self.err.write(text + "\n")
+        self.err.flush()
+
+    def json(self, data: Any) -> None:
+        """The result as JSON."""
+        self.out.write(json.dumps(data, indent=1, default=str) + "\n")
+
+
+def columns(rows: list[tuple[str, ...]], write: Callable[[str], None]) -> None:
+    """Rows below one another, the columns as wide as they need to be."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        write("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

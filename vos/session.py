@@ -1,0 +1,123 @@
+"""A cell as somebody sees it: its volume location service, the volume servers of its file servers, and their names."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from ipaddress import IPv4Address
+from random import SystemRandom
+from typing import Any
+from uuid import UUID
+
+from afs.connections import Address, Connections
+from afs.failover import AnyServer
+from afs.rpc.partitions import VLPartitions
+from afs.rpc.vl import VLADDR_UUID, ListAddrByAttributes
+from afs.rpc.volpartitions import AFSVolPartitions
+from vos.command import CommandError
+from vos.options import Options, Security
+from vos.output import Output
+
+VLSERVER_PORT, VOLSER_PORT = 7003, 7005
+
+DEAD_SECONDS = 20.0
+"""How long a server may be silent before the next is asked. Even one that is busy answers an Rx ping."""
+
+
+class Session:
+    """See the module. `security` makes our end of each connection; None is anonymous."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        cell: str,
+        vlservers: Sequence[Address],
+        output: Output,
+        *,
+        security: Security | None = None,
+        noresolve: bool = False,
+        volser_port: int = VOLSER_PORT,
+        address: str = "0.0.0.0",
+    ) -> None:
+        self.reactor = reactor
+        self.cell = cell
+        self.output = output
+        self._vlservers = list(vlservers)
+        self._noresolve = noresolve
+        self._volser_port = volser_port
+        self._connections = Connections(
+            reactor, address=address, dead_seconds=DEAD_SECONDS, security=security or (lambda: None)
+        )
+        self._names: dict[IPv4Address, str] = {}
+        shuffled = SystemRandom().sample(self._vlservers, len(self._vlservers))
+        service = VLPartitions.service_id
+        callers = [partial(self._connections.caller, server, service) for server in shuffled]
+        self.vl = VLPartitions.client(AnyServer(callers))
+        """The volume location service: whichever server of it answers."""
+
+    @classmethod
+    def of(cls, reactor: Any, options: Options, output: Output) -> Session:
+        """As the switches say. Raises CommandError."""
+        cell = options.find_cell()
+        security = options.security(cell.name)
+        if security is None and not options.noauth:
+            output.complain("vos: Could not get afs tokens, running unauthenticated.")
+        servers = [(str(server.address), VLSERVER_PORT) for server in cell.servers]
+        return cls(reactor, cell.name, servers, output, security=security, noresolve=options.noresolve)
+
+    def start(self) -> None:
+        """Bind a port. Raises CannotListenError."""
+        self._connections.start()
+
+    async def stop(self) -> None:
+        """Close what is open."""
+        await self._connections.stop()
+
+    def volser(self, server: IPv4Address) -> AFSVolPartitions:
+        """The volume server of a file server."""
+        return self._connections.volser((str(server), self._volser_port))
+
+    def server(self, name: str) -> IPv4Address:
+        """A server by its name or address. One on the loopback network is refused, unless the cell is there itself:
+        no other server could make anything of it. Raises CommandError.
+        """
+        for address in _resolved(name):
+            if not address.is_loopback or self._is_local:
+                return address
+        raise CommandError(f"vos: server '{name}' not found in host table\n")
+
+    def name(self, address: IPv4Address) -> str:
+        """How to show a server: by its name, if it has one and names are wanted."""
+        known = self._names.get(address)
+        if known is None:
+            known = self._names[address] = str(address) if self._noresolve else _host_name(address)
+        return known
+
+    async def addresses(self, server: UUID) -> list[IPv4Address]:
+        """Those a file server has registered. Raises Abort VL_NOENT for one that is not known."""
+        wanted = ListAddrByAttributes(Mask=VLADDR_UUID, uuid=server)
+        _, _, _, numbers = await self.vl.GetAddrsU(wanted)
+        return [IPv4Address(number & 0xFFFF_FFFF) for number in numbers]
+
+    @property
+    def _is_local(self) -> bool:
+        return all(IPv4Address(host).is_loopback for host, _ in self._vlservers)
+
+
+def _resolved(name: str) -> list[IPv4Address]:
+    try:
+        _, _, numbers = socket.gethostbyname_ex(name)
+    except (OSError, UnicodeError):
+        return []
+    return [IPv4Address(number) for number in numbers]
+
+
+def _host_name(address: IPv4Address) -> str:
+    try:
+        return socket.gethostbyaddr(str(address))[0]
+    except OSError:
+        return str(address)
+
+
+OpenSession = Callable[[Options, Output], Session]
