@@ -52,6 +52,14 @@ class RxChannel:
         port = self._routes.get(address)
         return None if port is None else port.address
 
+    def leave(self, port: RxPort) -> None:
+        """A port that is about to be stopped: nothing more leaves from it."""
+        for address in [address for address, route in self._routes.items() if route is port]:
+            del self._routes[address]
+        for connections in self._connections.values():
+            for key in [key for key in connections if key[0] is port]:
+                connections.pop(key).close()
+
     async def introduce(self, address: Address) -> Introduction:
         client = self._client(address, IDENTIFY_SECONDS)
         capabilities: tuple[int, ...] = ()

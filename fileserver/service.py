@@ -34,6 +34,7 @@ from fileserver.partitions.define import Seed, seeded
 from fileserver.partitions.keeper import REPORT_SECONDS, Partitions
 from fileserver.partitions.means import Means, Opener, openers
 from fileserver.partitions.table import Table
+from fileserver.partitions.takeover import Takeovers
 from fileserver.partitions.tell import Teller
 from fileserver.partitions.vldb import Vldb
 from fileserver.procedures import procedures
@@ -77,8 +78,9 @@ class Settings:
     bound; `tap` is on every port, and so are `limits`; `abort_threshold` is for those of RXAFS.
 
     Without `authentication` every caller is anonymous, and so are we. `partitions` count on the first start only, then
-    the table in `state` decides; `openers` are the back-end types, by default all there are. `refuse_old_store_acl` as
-    in `FileServer`; `save_state` and `restore_state` are about hosts and promises over a restart.
+    the table in `state` decides; `openers` are the back-end types, by default all there are. `address_hook` is the
+    program for takeovers (partitions/takeover.py). `refuse_old_store_acl` as in `FileServer`; `save_state` and
+    `restore_state` are about hosts and promises over a restart.
     """
 
     state: Path
@@ -99,6 +101,7 @@ class Settings:
     abort_threshold: int = ABORT_THRESHOLD
     refuse_old_store_acl: bool = False
     openers: Mapping[str, Opener] | None = None
+    address_hook: str = ""
 
 
 class FileserverService(Service):
@@ -123,7 +126,7 @@ class FileserverService(Service):
         surroundings = Surroundings(now, clock=reactor, vlru=Vlru(settings.vlru, now()), holds=settings.holds)
         self.registry = Registry(surroundings, settings.salvager)
         self.transactions = Transactions(self.registry, self.registry.surroundings.seconds)
-        limits = replace(settings.limits, abort_threshold=settings.abort_threshold)
+        limits = self._limits = replace(settings.limits, abort_threshold=settings.abort_threshold)
         self.ports = [
             RxPort(reactor, str(address), settings.port, limits=limits, tap=settings.tap)
             for address in settings.addresses
@@ -191,6 +194,7 @@ class FileserverService(Service):
             self.settings.openers or openers(self._reactor),
             Teller(channel, fileserver.callbacks),
             lambda address: AFSVolPartitions.client(self._volser(address)),
+            self._takeovers(fileserver, channel),
             self.settings.volser_port or self.volser_ports[0].address[1],
         )
         self.partitions = Partitions(means, self._now)
@@ -204,6 +208,28 @@ class FileserverService(Service):
         if self.settings.save_state:
             self.registry.parting = state.save
         self._serve(fileserver)
+        await means.takeovers.resume()
+
+    def _takeovers(self, fileserver: FileServer, channel: RxChannel) -> Takeovers:
+        """Of addresses; each has a port of its own, so that answers leave from it."""
+
+        def serve(address: IPv4Address) -> RxPort:
+            port = RxPort(
+                self._reactor, str(address), self.ports[0].address[1], limits=self._limits, tap=self.settings.tap
+            )
+            port.start()
+            self._bound.append(port)
+            self.ports.append(port)
+            self._serve_files(port, fileserver)
+            return port
+
+        async def stop(port: RxPort) -> None:
+            self._bound.remove(port)
+            self.ports.remove(port)
+            channel.leave(port)
+            await port.stop(LINGER_SECONDS)
+
+        return Takeovers(self.settings.state, self.settings.address_hook, self._reactor, serve, stop)
 
     def _vlserver(self, address: tuple[str, int]) -> VLPartitions:
         connection = self.ports[0].connect(address, VLPartitions.service_id, self._own_security())
@@ -224,10 +250,7 @@ class FileserverService(Service):
 
     def _serve(self, fileserver: FileServer) -> None:
         for port in self.ports:
-            server, indices = Server(port), self._indices(port)
-            server.add(RXAFS, procedures(fileserver), security_indices=indices, check_reach=True)
-            self._serve_statistics(server, self._rpc_statistics, indices)
-            log.info("serving RXAFS on {address[0]}:{address[1]}", address=port.address)
+            self._serve_files(port, fileserver)
         volser = VolumeServer(
             self.registry, self.transactions, self._is_administrator, self.registry.surroundings.seconds, self._volser
         )
@@ -241,6 +264,12 @@ class FileserverService(Service):
         self._repeat(self.transactions.sweep, SWEEP_SECONDS)
         self._repeat(self.registry.flush, FLUSH_SECONDS)
         self._repeat(self.registry.room.age, self.registry.room.period)
+
+    def _serve_files(self, port: RxPort, fileserver: FileServer) -> None:
+        server, indices = Server(port), self._indices(port)
+        server.add(RXAFS, procedures(fileserver), security_indices=indices, check_reach=True)
+        self._serve_statistics(server, self._rpc_statistics, indices)
+        log.info("serving RXAFS on {address[0]}:{address[1]}", address=port.address)
 
     def _serve_statistics(self, server: Server, statistics: RpcStatistics, indices: tuple[int, ...]) -> None:
         rxstats.serve(server, statistics, self._is_administrator, self._now, indices)
@@ -274,6 +303,7 @@ class FileserverService(Service):
         await self.transactions.close()
         if self.partitions is not None:
             await self.partitions.stop()
+            await self.partitions.means.takeovers.park()
         if alarm.active():
             alarm.cancel()
         log.info("every volume is closed")

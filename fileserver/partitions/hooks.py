@@ -1,4 +1,5 @@
-"""Programs an administrator gives for a partition: `HOOK mount|unmount|fence|unfence UUID PATH`.
+"""Programs of the administrator's: `HOOK mount|unmount|fence|unfence UUID PATH` for a partition, and for a dead
+server's addresses `HOOK add|remove ADDRESS`.
 
 For storage that must never be in use twice: the hook attaches and mounts the LUN, lets go of it, or keeps another host
 from it. Exit status 0 is success; what it writes is logged, and its last line is part of the error otherwise.
@@ -36,9 +37,25 @@ class HookFailed(StoreError):
     """The hook ended with another status than 0, was killed at its deadline, or could not be started."""
 
 
+class AddressVerb(StrEnum):
+    """What an address hook is asked to do."""
+
+    ADD = "add"
+    REMOVE = "remove"
+
+
 def run_hook(program: str, verb: Verb, uuid: UUID, path: str, deadline: float = HOOK_SECONDS) -> None:
-    """Run the hook to its end: for a thread. At the deadline it is killed with all it started. Raises HookFailed."""
-    command = [program, verb.value, str(uuid), path]
+    """Run a partition's hook to its end: for a thread. Raises HookFailed."""
+    _run([program, verb.value, str(uuid), path], deadline)
+
+
+def run_address_hook(program: str, verb: AddressVerb, address: str, deadline: float = HOOK_SECONDS) -> None:
+    """Run the program that puts an address on this host, or takes it away: for a thread. Raises HookFailed."""
+    _run([program, verb.value, address], deadline)
+
+
+def _run(command: list[str], deadline: float) -> None:
+    """At the deadline it is killed with all it started."""
     said = " ".join(command)
     try:
         process = subprocess.Popen(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from ipaddress import IPv4Address
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from afs.rpc.partitions import PSTATE, PVERDICT, PartitionReport, PartitionRequest, PartitionServer
-from afs.rpc.volpartitions import VOP, VOPS
+from afs.rpc.volpartitions import VOP, VOPS, VSTEP
 from fileserver.hosts import Host
 from fileserver.interfaces import Fenced, StoreError
 from fileserver.partitions.label import LabelState
@@ -24,6 +25,7 @@ from fileserver.partitions.means import Means, Mounted, Order
 from fileserver.partitions.mount import mount
 from fileserver.partitions.move import Down, move
 from fileserver.partitions.operations import Operation, Operations
+from fileserver.partitions.salvage import salvage
 from fileserver.partitions.table import Known
 from fileserver.partitions.take import Refused
 from fileserver.partitions.unmount import abandon, release, take_down, tell_journal
@@ -54,6 +56,7 @@ class Partitions:
         self.operations = Operations(now)
         self.mounted: dict[UUID, Mounted] = {}
         self._flows: dict[UUID, Deferred[None]] = {}
+        self._tasks: dict[UUID, Deferred[VOPS]] = {}
         self._telling: set[Deferred[None]] = set()
         means.registry.met = self._met
 
@@ -63,7 +66,9 @@ class Partitions:
             await self._tell_definition(known)
             if known.wanted:
                 self._mount(known, Order(PartitionRequest(uuid4()), automatic=True, deadline=START_SECONDS))
-        await gatherResults(list(self._flows.values()))
+        for operation in [*map(self.operations.running, self._flows)]:
+            while operation is not None and operation.state is VOPS.RUNNING and not operation.long:
+                await operation.changed()
         await self.report()
 
     async def _tell_definition(self, known: Known) -> None:
@@ -76,8 +81,8 @@ class Partitions:
 
     async def stop(self) -> None:
         """The server ends: volumes are closed and locks given up; labels and VLDB go on naming this server."""
-        for flow in list(self._flows.values()):
-            flow.cancel()
+        for task in list(self._tasks.values()):
+            task.cancel()
         for telling in list(self._telling):
             telling.cancel()
         await gatherResults(list(self._flows.values()))
@@ -138,6 +143,15 @@ class Partitions:
         self._run(operation, self._move(known, operation, order, target, dryrun))
         return operation
 
+    def salvage(self, known: Known, order: Order) -> Operation:
+        """Begin to look through a mounted partition, which is served meanwhile. Raises Busy."""
+        again = self._repeated(known, order)
+        if again is not None:
+            return again
+        operation = self.operations.begin(order.request.id, VOP.SALVAGE, known.uuid)
+        self._run(operation, self._salvage(known, operation))
+        return operation
+
     async def ended(self, operation: Operation) -> Operation:
         """The same, once it is over."""
         while operation.state is VOPS.RUNNING:
@@ -171,12 +185,25 @@ class Partitions:
         def ended(reason: str) -> None:
             self._wanted_elsewhere(known, reason)
 
+        addresses = await self._addresses_to_take(known) if order.takeover else []
         mounted = self.mounted[known.uuid] = await mount(self.means, known, operation, order, ended)
+        if order.takeover:
+            await self.means.takeovers.begin(addresses)
+            operation.step(VSTEP.ADDRESS)
         if not order.moved and not self._continues(mounted):
             telling = ensureDeferred(tell_journal(self.means, mounted))
             self._telling.add(telling)
             telling.addErrback(_not_told).addBoth(lambda _: self._telling.discard(telling))
         return VOPS.DONE
+
+    async def _addresses_to_take(self, known: Known) -> list[IPv4Address]:
+        """Those of the server that has the partition, as the VLDB says. Raises CannotTake, VldbError."""
+        self.means.takeovers.check()
+        found = await self.means.vldb.get(known.uuid)
+        owner = found.owner.uuid if found is not None else None
+        if owner is None or not owner.int or owner == self.means.own:
+            return []
+        return [IPv4Address(address) for address in await self.means.vldb.addresses(owner)]
 
     def _continues(self, mounted: Mounted) -> bool:
         """Whether we had it last and closed it cleanly: what clients were promised holds."""
@@ -215,6 +242,13 @@ class Partitions:
         if not dryrun:
             del self.mounted[known.uuid]
             self.means.table.put(replace(known, wanted=False))
+        return VOPS.DONE
+
+    async def _salvage(self, known: Known, operation: Operation) -> VOPS:
+        mounted = self.mounted.get(known.uuid)
+        if mounted is None:
+            raise Refused(f"{known.name} is not mounted here")
+        await salvage(self.means, mounted, operation)
         return VOPS.DONE
 
     async def _unmount(self, known: Known, operation: Operation, order: Order) -> VOPS:
@@ -262,14 +296,15 @@ class Partitions:
             )
 
         def over(_: None) -> None:
-            del self._flows[operation.partition]
+            del self._flows[operation.partition], self._tasks[operation.partition]
             mounted = self.mounted.get(operation.partition)
             if mounted is not None and mounted.tenure is not None and mounted.tenure.unwanted:
                 self._wanted_elsewhere(mounted.known, mounted.tenure.unwanted)
 
         running: Deferred[None] = Deferred()
         self._flows[operation.partition] = running
-        ensureDeferred(flow).addCallbacks(operation.end, failed).addCallback(over).chainDeferred(running)
+        task = self._tasks[operation.partition] = ensureDeferred(flow)
+        task.addCallbacks(operation.end, failed).addCallback(over).chainDeferred(running)  # type: ignore[call-overload]
 
 
 def _not_told(failure: Failure) -> None:

@@ -16,6 +16,7 @@ from fileserver.interfaces import IPartition
 from fileserver.partitions.journal import Journal
 from fileserver.partitions.label import Label
 from fileserver.partitions.table import Known, Table
+from fileserver.partitions.takeover import Takeovers
 from fileserver.partitions.tell import Teller
 from fileserver.partitions.tenure import Tenure
 from fileserver.partitions.vldb import Vldb
@@ -45,6 +46,8 @@ class Order:
 
     request: PartitionRequest = field(default_factory=lambda: PartitionRequest(uuid4(), PREASON.OPERATOR))
     force: bool = False
+    takeover: bool = False
+    """Also answer at the addresses of the server that had it."""
     recover: bool = False
     """A move has failed: what was handed over is taken back, from a target that could not take it."""
     moved: bool = False
@@ -80,6 +83,7 @@ class Means:
     teller: Teller
     volser: Callable[[Address], AFSVolPartitions]
     """The volume server of another file server, on `volser_port`, called as whom it takes for an administrator."""
+    takeovers: Takeovers
     volser_port: int = 7005
 
     async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

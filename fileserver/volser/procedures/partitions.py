@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from errno import EBUSY, EINVAL, EIO, ENOENT, ENOTSUP
+from errno import EBUSY, EINVAL, EIO, ENOENT
 from ipaddress import IPv4Address
 from uuid import UUID
 
@@ -63,7 +63,12 @@ class PartitionProcedures(AFSVolPartitions):
         self._clock: IReactorTime = partitions.means.reactor
 
     async def PartitionCapabilities(self) -> tuple[int, int, UUID]:
-        return PARTITION_REVISION, VPCAP.MOUNT | VPCAP.MOVE, self._partitions.means.own
+        return PARTITION_REVISION, self._capabilities(), self._partitions.means.own
+
+    def _capabilities(self) -> VPCAP:
+        means = self._partitions.means
+        found = VPCAP.MOUNT | VPCAP.MOVE | VPCAP.TAKEOVER
+        return found if means.registry.salvages is None else found | VPCAP.SALVAGE
 
     async def DefinePartition(self, partition: VolPartition, request: PartitionRequest) -> VolPartitionState:
         wanted = Known(
@@ -90,12 +95,17 @@ class PartitionProcedures(AFSVolPartitions):
             raise Abort(EIO, str(refusal)) from refusal
 
     async def MountPartition(self, order: VolPartitionOrder) -> VolOperation:
-        if order.flags & PMOUNT.TAKEOVER:
-            raise Abort(ENOTSUP, "no takeover of addresses yet")
         return self._begin(self._partitions.mount, order)
 
     async def UnmountPartition(self, order: VolPartitionOrder) -> VolOperation:
         return self._begin(self._partitions.unmount, order)
+
+    async def SalvagePartition(self, order: VolPartitionOrder) -> VolOperation:
+        return self._begin(self._partitions.salvage, order)
+
+    async def CancelOperation(self, operation_id: UUID, request: PartitionRequest) -> None:
+        if not self._operation(operation_id).cancel():
+            raise Abort(EBUSY, "only a salvage can be given up")
 
     async def MovePartition(self, order: VolPartitionOrder, target: PartitionServer) -> VolOperation:
         dryrun = bool(order.flags & PMOVE.DRYRUN)
@@ -115,6 +125,13 @@ class PartitionProcedures(AFSVolPartitions):
             raise Abort(EBUSY, str(busy)) from busy
         return (await self._partitions.ended(operation)).to_wire()
 
+    async def EndTakeover(self, address: int, request: PartitionRequest) -> None:
+        try:
+            if not await self._partitions.means.takeovers.end(IPv4Address(address)):
+                raise Abort(ENOENT, f"{IPv4Address(address)} is not taken over here")
+        except StoreError as problem:
+            raise Abort(EIO, str(problem)) from problem
+
     async def TellHosts(self, move: VolMove, hosts: Sequence[VolHost]) -> None:
         means = self._partitions.means
         for host in hosts:
@@ -133,9 +150,7 @@ class PartitionProcedures(AFSVolPartitions):
         return await self._state(self._known(partition))
 
     async def GetOperation(self, operation_id: UUID, version: int, wait: int) -> VolOperation:
-        operation = self._partitions.operations.get(operation_id)
-        if operation is None:
-            raise Abort(ENOENT, f"no operation {operation_id}")
+        operation = self._operation(operation_id)
         if operation.version <= version and wait:
             with suppress(TimeoutError):  # nothing new is an answer too
                 await operation.changed().addTimeout(min(wait / 1000, LONGEST_WAIT), self._clock)
@@ -151,9 +166,21 @@ class PartitionProcedures(AFSVolPartitions):
         known = self._known(order.partition)
         deadline = order.deadline / 1000 if order.deadline else None
         try:
-            return begin(known, Order(order.request, bool(order.flags & PMOUNT.FORCE), deadline=deadline)).to_wire()
+            how = Order(
+                order.request,
+                force=bool(order.flags & PMOUNT.FORCE),
+                takeover=bool(order.flags & PMOUNT.TAKEOVER),
+                deadline=deadline,
+            )
+            return begin(known, how).to_wire()
         except Busy as busy:
             raise Abort(EBUSY, str(busy)) from busy
+
+    def _operation(self, operation_id: UUID) -> Operation:
+        operation = self._partitions.operations.get(operation_id)
+        if operation is None:
+            raise Abort(ENOENT, f"no operation {operation_id}")
+        return operation
 
     def _known(self, partition: UUID) -> Known:
         known = self._partitions.means.table.get(partition)

@@ -43,6 +43,10 @@ class SharedCase(TestCase):
 
     async def setUp(self) -> None:  # type: ignore[override]
         self.cell = await start_cell(self, backend="namei-user", fileservers=2)
+        self.find_shared()
+
+    def find_shared(self) -> None:
+        """The partition of the first server."""
         self.shared = self.cell.fileservers[0].partition_path.absolute()
         label = Label.read(str(self.shared))
         assert label is not None

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from errno import ENOENT
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from twisted.internet.defer import ensureDeferred
 
+from afs.errors import VolumeError
 from afs.rpc.partitions import PSTATE, PartitionRequest, PartitionServer
-from afs.rpc.volpartitions import PMOVE, VCOUNT, VOPS, VSTEP, VolOperation
+from afs.rpc.vl import VLADDR_UUID, ListAddrByAttributes
+from afs.rpc.volpartitions import PMOUNT, PMOVE, VCOUNT, VOPS, VSTEP, VolOperation
 from afs.types import AFSFid
 from fileserver.partitions.journal import read_journal
+from rx.errors import Abort
 from tests.fileserver.partitions.test_keeper import SharedCase
+from tests.support.cell import start_cell
 
 
 class MoveCase(SharedCase):
@@ -118,6 +125,58 @@ class Moves(MoveCase):
         await self.cell.restart(1)
         self.assertEqual((await self.state(0), await self.state(1)), (PSTATE.RELEASED, PSTATE.MOUNTED))
         self.assertEqual(await self.cell.client().read_file("/file"), b"content")
+
+
+class Takeover(SharedCase):
+    """Answering at the address of a server that is gone."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        self.told = Path(self.mktemp()).absolute()
+        hook = self.told.with_suffix(".hook")
+        hook.write_text(f'#!/bin/sh\necho "$@" >> {self.told}\n')
+        hook.chmod(0o700)
+        self.cell = await start_cell(self, backend="namei-user", fileservers=2, address_hook=str(hook))
+        self.find_shared()
+        await self.define(1, self.shared, 1)
+        self.volume = await self.cell.create_volume(b"root.afs", acl={"system:anyuser": "rlidwk"})
+        await self.cell.client().write_file("/file", b"content")
+        self.address = self.cell.fileservers[0].address
+        self.old = self.cell.client().fs((str(self.address), self.cell.fileservers[0].port))
+        self.root = AFSFid(self.volume, 1, 1)
+
+    async def test_taken(self) -> None:
+        """Calls that arrive at the old address are executed, for other volumes refused; a restart takes it again; told
+        to end, it is silent.
+        """
+        await self.cell.fileservers[0].stop()
+        done = await self.mount(1, flags=PMOUNT.FORCE | PMOUNT.TAKEOVER)
+        self.assertEqual((done.state, done.text), (VOPS.DONE, b""))
+        self.assertIn(VSTEP.ADDRESS, [step.step for step in done.steps])
+        self.assertEqual(self.told.read_text(), f"add {self.address}\n")
+        await self.old.FetchStatus(self.root)
+        await self.refused(self.old.FetchStatus(AFSFid(self.volume + 99, 1, 1)), VolumeError.VNOVOL)
+        registered = await self.vl.GetAddrsU(ListAddrByAttributes(Mask=VLADDR_UUID, uuid=self.server_uuid(1)))
+        self.assertNotIn(int(self.address), registered[3])
+        await self.cell.restart(1)
+        self.assertEqual(self.told.read_text().split("\n")[1:], [f"remove {self.address}", f"add {self.address}", ""])
+        await self.old.FetchStatus(self.root)
+        await self.volser(1).EndTakeover(int(self.address), PartitionRequest(uuid4()))
+        self.assertEqual(self.told.read_text().split("\n")[3:], [f"remove {self.address}", ""])
+        await self.refused(self.volser(1).EndTakeover(int(self.address), PartitionRequest(uuid4())), ENOENT)
+
+    async def refused(self, call: Coroutine[Any, Any, Any], code: int) -> None:
+        """The call ends with this code."""
+        with self.assertRaises(Abort) as refusal:
+            await call
+        self.assertEqual(refusal.exception.code, code)
+
+    async def test_a_live_server(self) -> None:
+        """An address that is in use is not taken, and the reason is said; the partition is."""
+        done = await self.mount(1, flags=PMOUNT.FORCE | PMOUNT.TAKEOVER)
+        self.assertEqual(done.state, VOPS.FAILED)
+        self.assertIn(str(self.address).encode(), done.text)
+        self.assertEqual(self.told.read_text(), f"add {self.address}\nremove {self.address}\n")
+        self.assertEqual((await self.volser(1).GetPartition(self.uuid)).state, PSTATE.MOUNTED)
 
 
 class Failures(MoveCase):
