@@ -45,8 +45,8 @@ HELP = Switch("-help", Takes.NOTHING, "get detailed help")
 
 @dataclass(frozen=True, slots=True)
 class Syntax:
-    """How a subcommand is called. A hidden one is in no list, and its name cannot be shortened. One that `yields` is not
-    of the original program: what shortens a name of that goes on meaning it.
+    """How a subcommand is called. A hidden one is in no list, and its name cannot be shortened. One that `yields` is
+    not of the original program: what shortens a name of that goes on meaning it.
     """
 
     name: str

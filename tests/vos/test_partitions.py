@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import vos.session
 from afs.rpc.partitions import PSTATE
 from tests.vos.cells import FIRST, SECOND, VosCase
 
@@ -71,3 +72,127 @@ class Listing(VosCase):
         data = (await self.succeeds("listpartitions", self.uuid, "--json")).data
         self.assertEqual(data["definitions"][0]["state"], PSTATE.RELEASED.name.lower())
         self.assertIn("no partition", await self.refused("listpartitions", "00000000-0000-0000-0000-000000000001"))
+
+
+class Defining(VosCase):
+    """Where a partition may be mounted."""
+
+    async def test_defined_and_removed(self) -> None:
+        """The label at the path says which partition it is; twice is no error; it is removed, and that twice too."""
+        words = ("definepartition", SECOND, "b", "-path", str(self.shared), "-priority", "7")
+        done = await self.succeeds(*words)
+        line = f"Partition {self.uuid} is defined as /vicepb on {SECOND} at {self.shared}"
+        self.assertEqual(done.out, f"{line}\n")
+        self.assertEqual((await self.succeeds(*words)).out, f"{line} already\n")
+        data = (await self.succeeds("listpartitions", self.uuid, "-json")).data
+        self.assertEqual(
+            [(each["server"]["address"], each["partition"], each["priority"]) for each in data["definitions"]],
+            [(FIRST, "/vicepa", 0), (SECOND, "/vicepb", 7)],
+        )
+        done = await self.succeeds("removepartition", SECOND, "b")
+        self.assertIn("is not defined on 127.0.0.2 any more", done.out)
+        done = await self.succeeds("removepartition", SECOND, "b")
+        self.assertEqual(done.out, f"/vicepb is not defined on {SECOND}\n")
+        self.assertEqual(str(self.label().uuid), self.uuid)
+
+    async def test_new(self) -> None:
+        """A directory without a label gets one with -create alone, and with the UUID that is wanted."""
+        path = str(self.directory("vicepq"))
+        wanted = "11111111-2222-3333-4444-555555555555"
+        words = ("definepartition", SECOND, "q", "-path", path, "-backend", "namei-user", "-uuid", wanted)
+        self.assertIn("-create makes one", await self.refused(*words))
+        done = await self.succeeds(*words, "-create")
+        self.assertEqual(done.out, f"Partition {wanted} is defined as /vicepq on {SECOND} at {path}\n")
+        self.assertIn("Mounted", (await self.succeeds("mountpartition", SECOND, "q")).out)
+        listed = await self.succeeds("listpartitions", SECOND)
+        self.assertRegex(listed.out, rf"{wanted}  {SECOND}  /vicepq  (mounted|claimed)")
+
+    async def test_by_uuid(self) -> None:
+        """Said by its UUID a partition needs a number, from -number or a path that is a name."""
+        words = ("definepartition", SECOND, self.uuid, "-path", str(self.shared))
+        if not str(self.shared).endswith("/vicepa"):
+            self.assertIn("-number says", await self.refused(*words))
+        done = await self.succeeds(*words, "-number", "c")
+        self.assertIn(f"{self.uuid} is defined as /vicepc on {SECOND}", done.out)
+        self.assertIn("already", (await self.succeeds("definepartition", SECOND, self.uuid)).out)
+
+    async def test_contradictions(self) -> None:
+        """What contradicts itself or the label is refused, and changes nothing."""
+        other = "11111111-2222-3333-4444-555555555555"
+        shared = str(self.shared)
+        for words, reason in (
+            ((SECOND, "b", "-path", shared, "-uuid", other), f"{shared} is partition {self.uuid}, not {other}"),
+            ((SECOND, "b", "-path", shared, "-number", "c"), "-number /vicepc is not /vicepb"),
+            ((SECOND, self.uuid, "-uuid", other), f"-uuid {other} is not partition {self.uuid}"),
+            ((SECOND, "b", "-path", shared, "-backend", "namei"), "is a namei-user partition, not namei"),
+            ((SECOND, "a", "-path", shared), "/vicepa"),
+            ((SECOND, "b", "-path", "relative"), "not an absolute path"),
+            ((SECOND, "b", "-path", shared, "-priority", "high"), "'high' is not a number"),
+        ):
+            self.assertIn(reason, await self.refused("definepartition", *words))
+        self.assertIn("Total: 1\n", (await self.succeeds("listpartitions", SECOND)).out)
+
+    async def test_mounted(self) -> None:
+        """What is mounted is not removed."""
+        self.assertIn("unmount it first", await self.refused("removepartition", FIRST, "a"))
+
+
+class Moving(VosCase):
+    """One partition, two servers."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        await self.succeeds("definepartition", SECOND, "b", "-path", str(self.shared))
+        await self.cell.create_volume(b"root.afs", acl={"system:anyuser": "rlidwk"})
+        await self.cell.client().write_file("/file", b"content")
+
+    async def test_there_and_back(self) -> None:
+        """By its UUID, or by its name on the target; the clients go on; what is there already is no error."""
+        done = await self.succeeds("movepartition", self.uuid, SECOND)
+        self.assertRegex(
+            done.out,
+            rf"^Moved partition {self.uuid} to {SECOND} as /vicepb from {FIRST}, where it is /vicepa: "
+            r"[0-9.]+ s, .*clients told",
+        )
+        self.assertEqual(self.label().owner, self.server_uuid(1))
+        self.assertEqual(await self.cell.client().read_file("/file"), b"content")
+        self.assertIn("already", (await self.succeeds("movepartition", self.uuid, SECOND)).out)
+        done = await self.succeeds("movepartition", "a", FIRST, "-verbose")
+        self.assertIn(" s  the target could mount it\n", done.out)
+        self.assertEqual(self.label().owner, self.server_uuid(0))
+        self.assertEqual(await self.cell.client().read_file("/file"), b"content")
+
+    async def test_dry_run(self) -> None:
+        """It is asked whether it could move, and stays."""
+        epoch = self.label().epoch
+        done = await self.succeeds("movepartition", self.uuid, SECOND, "-dryrun")
+        self.assertIn("nothing was changed", done.out)
+        self.assertEqual((self.label().owner, self.label().epoch), (self.server_uuid(0), epoch))
+
+    async def test_unmounted(self) -> None:
+        """What nobody has is mounted on the target: also the rest of a move that was interrupted."""
+        await self.succeeds("umountpartition", FIRST, "a")
+        self.assertIn("would be mounted", (await self.succeeds("movepartition", self.uuid, SECOND, "-dryrun")).out)
+        self.assertIsNone(self.label().owner)
+        self.assertIn("no other server had", (await self.succeeds("movepartition", self.uuid, SECOND)).out)
+        self.assertEqual(self.label().owner, self.server_uuid(1))
+
+    async def test_refused(self) -> None:
+        """A target that does not know the partition, and one that cannot mount it: it stays, with the reason."""
+        await self.succeeds("removepartition", SECOND, "b")
+        self.assertIn("is not defined on 127.0.0.2", await self.refused("movepartition", self.uuid, SECOND))
+        self.assertEqual(self.label().owner, self.server_uuid(0))
+
+    async def test_owner_is_another(self) -> None:
+        """A mount of what another server has is refused, and says who has it."""
+        self.assertIn(str(self.server_uuid(0)), await self.refused("mountpartition", SECOND, "b"))
+        self.assertIn("Mounted", (await self.succeeds("mountpartition", SECOND, "b", "-force")).out)
+        self.assertEqual(self.label().owner, self.server_uuid(1))
+
+    async def test_owner_is_down(self) -> None:
+        """A planned move from a server that does not answer is refused, and says what to do instead."""
+        self.patch(vos.session, "DEAD_SECONDS", 0.5)
+        await self.cell.fileservers[0].stop()
+        self.assertIn(
+            f"vos mountpartition {SECOND} {self.uuid} -force", await self.refused("movepartition", "b", SECOND)
+        )
