@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -37,18 +37,14 @@ def unavailable(error: RxError) -> bool:
     return not isinstance(error, Abort) or error.code < 0 or error.code in (UbikError.UNOQUORUM, UbikError.UNOTSYNC)
 
 
-class Connector(Protocol):
-    """Makes a connection to the protection service of a server, with the key that is the newest now."""
-
-    def __call__(self, server: Address) -> Connection: ...
-
-
 @implementer(INames)
 class ProtectionServers:
     """See the module."""
 
-    def __init__(self, servers: Sequence[Address], connect: Connector, seconds: float = ATTEMPT_SECONDS) -> None:
-        """`seconds` are given to each server."""
+    def __init__(
+        self, servers: Sequence[Address], connect: Callable[[Address], Connection], seconds: float = ATTEMPT_SECONDS
+    ) -> None:
+        """`connect` makes a connection, with the key that is the newest then; `seconds` are given to each server."""
         assert servers, "a cell with protection servers has at least one"
         self._servers = list(servers)
         self._connect = connect

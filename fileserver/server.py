@@ -16,17 +16,18 @@ from twisted.internet.defer import DeferredLock
 from afs.interfaces import INames
 from afs.users import Authority
 from fileserver.breaks import Breaks
-from fileserver.callbacks import PROMISE_LIMIT, Callbacks
+from fileserver.callbacks import Callbacks
 from fileserver.channel import CallbackChannel
 from fileserver.clients import Clients
 from fileserver.hosts import Host, Hosts
+from fileserver.rules import Rules
 from fileserver.statistics import Statistics
-from fileserver.subdomains import REFRESH_SECONDS, Subdomains
+from fileserver.subdomains import Subdomains
 from fileserver.volume.registry import Registry
 
 
 class FileServer:
-    """See the module. `now` is Unix time; groups are asked for again after `groups_refresh` seconds."""
+    """See the module. `now` is Unix time."""
 
     def __init__(
         self,
@@ -35,22 +36,21 @@ class FileServer:
         authority: Authority,
         names: INames,
         now: Callable[[], float],
-        promise_limit: int = PROMISE_LIMIT,
-        groups_refresh: float = REFRESH_SECONDS,
+        rules: Rules | None = None,
     ) -> None:
+        self.rules = rules = rules or Rules()
         self.registry = registry
+        self.durability = registry.surroundings.durability
         self.names = names
         self.now = now
-        self.callbacks: Callbacks[Host] = Callbacks(promise_limit)
+        self.callbacks: Callbacks[Host] = Callbacks(rules.callbacks)
         self.hosts = Hosts(channel, self.callbacks)
         self.breaks = Breaks(self.callbacks, self.hosts, channel, now)
-        self.groups = Subdomains(names, now, groups_refresh)
+        self.groups = Subdomains(names, now, rules.groups_refresh)
         self.clients = Clients(self.hosts, self.breaks, authority, self.groups, now)
         self.statistics = Statistics(now())
         self.moving_directories = DeferredLock()
         """Held while a directory changes its parent, so that no two such renames can make a circle between them."""
-        self.refuse_old_store_acl = False
-        """Whether StoreACL under its old opcode is one that this server does not know (CVE-2018-7168)."""
         registry.surroundings.callbacks = self.breaks
 
     async def maintain(self) -> None:

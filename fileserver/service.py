@@ -24,12 +24,16 @@ from afs import rxstats
 from afs.acl import BuiltinNames
 from afs.authentication import ANONYMOUS_ONLY, Authentication
 from afs.errors import VolumeError
+from afs.interfaces import INames
+from afs.protection import ProtectionServers
 from afs.rpc.fs import RXAFS
 from afs.rpc.partitions import VLPartitions
+from afs.rpc.pr import PR
 from afs.rpc.volpartitions import AFSVolPartitions
 from afs.users import Authority
 from fileserver.breaks import MAINTENANCE_SECONDS
 from fileserver.interfaces import ISalvager
+from fileserver.options import DRAIN_SECONDS
 from fileserver.partitions.define import Seed, seeded
 from fileserver.partitions.keeper import REPORT_SECONDS, Partitions
 from fileserver.partitions.means import Means, Opener, openers
@@ -39,11 +43,13 @@ from fileserver.partitions.tell import Teller
 from fileserver.partitions.vldb import Vldb
 from fileserver.procedures import procedures
 from fileserver.registration import CALL_SECONDS, Registration, own_uuid, write_sysid
+from fileserver.rules import Rules
 from fileserver.rxchannel import RxChannel
 from fileserver.server import FileServer
 from fileserver.state import HostState
 from fileserver.volser.procedures import VolumeServer
 from fileserver.volser.transactions import SWEEP_SECONDS, Transactions
+from fileserver.volume.durability import DELAY_SECONDS, Durability, Sync
 from fileserver.volume.interfaces import HoldLimits, Surroundings
 from fileserver.volume.registry import Registry
 from fileserver.volume.vlru import Vlru, VlruSettings
@@ -59,9 +65,6 @@ log = Logger(namespace="fileserver")
 
 FLUSH_SECONDS = 60
 """How old the dates and counts in the headers on disk may be: what a crash loses of them."""
-
-DRAIN_SECONDS = 5.0
-"""At the end running calls get this long to finish before they are cut off."""
 
 LINGER_SECONDS = 0.2
 """And replies this long to be acknowledged: a client that has gone acknowledges nothing."""
@@ -79,8 +82,9 @@ class Settings:
 
     Without `authentication` every caller is anonymous, and so are we. `partitions` count on the first start only, then
     the table in `state` decides; `openers` are the back-end types, by default all there are. `address_hook` is the
-    program for takeovers (partitions/takeover.py). `refuse_old_store_acl` as in `FileServer`; `save_state` and
-    `restore_state` are about hosts and promises over a restart.
+    program for takeovers (partitions/takeover.py). `rules` are about RXAFS, and `sync` about power cuts; without
+    `ptservers` there are no users and groups but the built-in ones. At the end calls get `drain_seconds`, None: all
+    they need. `save_state` and `restore_state` are about hosts and promises over a restart.
     """
 
     state: Path
@@ -99,7 +103,12 @@ class Settings:
     restore_state: bool = True
     limits: Limits = field(default_factory=Limits)
     abort_threshold: int = ABORT_THRESHOLD
-    refuse_old_store_acl: bool = False
+    rules: Rules = field(default_factory=Rules)
+    ptservers: Sequence[tuple[str, int]] = ()
+    sync: Sync = Sync.ALWAYS
+    drain_seconds: float | None = DRAIN_SECONDS
+    process_statistics: bool = False
+    peer_statistics: bool = False
     openers: Mapping[str, Opener] | None = None
     address_hook: str = ""
 
@@ -124,6 +133,7 @@ class FileserverService(Service):
     ) -> None:
         self.settings = settings
         surroundings = Surroundings(now, clock=reactor, vlru=Vlru(settings.vlru, now()), holds=settings.holds)
+        surroundings.durability = Durability(settings.sync)
         self.registry = Registry(surroundings, settings.salvager)
         self.transactions = Transactions(self.registry, self.registry.surroundings.seconds)
         limits = self._limits = replace(settings.limits, abort_threshold=settings.abort_threshold)
@@ -144,6 +154,8 @@ class FileserverService(Service):
         self._on_failure = on_failure
         self._rpc_statistics = RpcStatistics()
         self._volser_rpc_statistics = RpcStatistics()  # of its own, as stock's volserver is a process of its own
+        self._rpc_statistics.process_on = settings.process_statistics
+        self._rpc_statistics.peers_on = settings.peer_statistics
 
     def privilegedStartService(self) -> None:
         """Bind the ports. Raises CannotListenError, which names the one."""
@@ -184,7 +196,7 @@ class FileserverService(Service):
         await Registration(vlservers, uuid, addresses, self._reactor).register()
         write_sysid(sysid, uuid, addresses)
         channel = RxChannel(self.ports, uuid)
-        fileserver = FileServer(self.registry, channel, self._authority, BuiltinNames(), self._now)
+        fileserver = FileServer(self.registry, channel, self._authority, self._names(), self._now, self.settings.rules)
         means = Means(
             self._reactor,
             uuid,
@@ -200,11 +212,10 @@ class FileserverService(Service):
         self.partitions = Partitions(means, self._now)
         await self.partitions.start()
         self._repeat(self.partitions.report, REPORT_SECONDS)
-        fileserver.refuse_old_store_acl = self.settings.refuse_old_store_acl
         state = HostState(uuid, fileserver.hosts, fileserver.callbacks, channel, self.registry.where, self._now)
         restore = partial(state.restore, believe=self.settings.restore_state)
-        await restore(self.registry.partitions())
         self.registry.arriving = lambda partition: restore([partition])
+        await restore(self.registry.partitions())
         if self.settings.save_state:
             self.registry.parting = state.save
         self._serve(fileserver)
@@ -235,6 +246,14 @@ class FileserverService(Service):
         connection = self.ports[0].connect(address, VLPartitions.service_id, self._own_security())
         return VLPartitions.client(connection, timeout=CALL_SECONDS)
 
+    def _names(self) -> INames:
+        if not self.settings.ptservers:
+            return BuiltinNames()
+        return ProtectionServers(self.settings.ptservers, self._ptserver)
+
+    def _ptserver(self, address: tuple[str, int]) -> Connection:
+        return self.ports[0].connect(address, PR.service_id, self._own_security())
+
     def _volser(self, address: tuple[str, int]) -> Connection:
         return self.volser_ports[0].connect(address, AFSVolPartitions.service_id, self._own_security())
 
@@ -261,6 +280,7 @@ class FileserverService(Service):
             self._serve_statistics(server, self._volser_rpc_statistics, indices)
             log.info("serving AFSVol on {address[0]}:{address[1]}", address=port.address)
         self._repeat(fileserver.maintain, MAINTENANCE_SECONDS)
+        self._repeat(fileserver.durability.pass_on, DELAY_SECONDS)
         self._repeat(self.transactions.sweep, SWEEP_SECONDS)
         self._repeat(self.registry.flush, FLUSH_SECONDS)
         self._repeat(self.registry.room.age, self.registry.room.period)
@@ -299,18 +319,19 @@ class FileserverService(Service):
         for loop in self._loops:
             if loop.running:
                 loop.stop()
-        alarm = self._reactor.callLater(DRAIN_SECONDS, self._cut_off)
+        seconds = self.settings.drain_seconds
+        alarm = self._reactor.callLater(seconds, self._cut_off) if seconds is not None else None
         await self.transactions.close()
         if self.partitions is not None:
             await self.partitions.stop()
             await self.partitions.means.takeovers.park()
-        if alarm.active():
+        if alarm is not None and alarm.active():
             alarm.cancel()
         log.info("every volume is closed")
         await gatherResults([ensureDeferred(port.stop(LINGER_SECONDS)) for port in self._bound])
 
     def _cut_off(self) -> None:
         """Calls that would not finish lose their connection, and let go of their volumes."""
-        log.warn("calls are still running after {seconds} s: cutting them off", seconds=DRAIN_SECONDS)
+        log.warn("calls still run after {seconds} s: cutting them off", seconds=self.settings.drain_seconds)
         for port in self._bound:
             ensureDeferred(port.stop(0))

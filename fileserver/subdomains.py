@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import DeferredLock, ensureDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -35,10 +35,11 @@ log = Logger(namespace="fileserver")
 
 @dataclass(slots=True)
 class _Known:
-    """What was last heard, good until then; `asking` is held while somebody asks anew."""
+    """What was last heard, good until then; `asking` is held while somebody asks anew. `missed`: in vain, last time."""
 
     groups: tuple[int, ...]
     until: float = 0.0
+    missed: bool = False
     asking: DeferredLock = field(default_factory=DeferredLock)
 
 
@@ -89,20 +90,25 @@ class Subdomains:
     async def _remembered(
         self, known: _Known, question: Callable[[], Awaitable[tuple[int, ...]]], whose: str
     ) -> tuple[int, ...]:
-        async with known.asking:
-            if self._now() >= known.until:
-                await self._renew(known, question, whose)
+        """Wait for the answer, unless there was none the last time: then somebody else learns it."""
+        if not known.missed:
+            await self._renewed(known, question, whose)
+        elif not known.asking.locked:
+            ensureDeferred(self._renewed(known, question, whose)).addErrback(
+                lambda failure: log.failure("asking for the groups of {whose}", failure, whose=whose)
+            )
         return known.groups
 
-    async def _renew(self, known: _Known, question: Callable[[], Awaitable[tuple[int, ...]]], whose: str) -> None:
-        try:
-            known.groups = await question()
-        except RxError as error:
-            missing = unavailable(error)
-            known.until = self._now() + (RETRY_SECONDS if missing else self.refresh)
-            kept = "what was known stays" if missing else "no rights of its own"
-            if not missing:
-                known.groups = EVERYBODY if known is self._anonymous else ()
-            log.warn("the groups of {whose} are not to be had: {error}: {kept}", whose=whose, error=error, kept=kept)
-        else:
-            known.until = self._now() + self.refresh
+    async def _renewed(self, known: _Known, question: Callable[[], Awaitable[tuple[int, ...]]], whose: str) -> None:
+        async with known.asking:
+            if self._now() < known.until:
+                return
+            try:
+                known.groups = await question()
+                known.missed = False
+            except RxError as error:
+                known.missed = unavailable(error)
+                if not known.missed:
+                    known.groups = EVERYBODY if known is self._anonymous else ()
+                log.warn("the groups of {whose} are not to be had: {error}", whose=whose, error=error)
+            known.until = self._now() + (RETRY_SECONDS if known.missed else self.refresh)

@@ -22,10 +22,11 @@ from afs.logs import OPTION as LOG_LEVEL
 from afs.logs import end_with, logged
 from afs.memory import collect_rarely
 from afs.names import parse_partition, partition_name
+from afs.protection import PTSERVER_PORT
 from afs.taps import TappedOptions, open_taps
 from afs.users import Authority, LocalRealms, UserList
 from fileserver.interfaces import StoreError
-from fileserver.options import VOLUME_FLAGS, VOLUME_OPTIONS, volume_settings
+from fileserver.options import VOLUME_FLAGS, VOLUME_OPTIONS, OpenAFSOptions, volume_settings
 from fileserver.partitions.define import Seed
 from fileserver.partitions.label import Label
 from fileserver.salvager.process import SalvagerProcess
@@ -38,7 +39,7 @@ VLSERVER_PORT = 7003
 BACKENDS = ("namei", "namei-user", "memory")
 
 
-class Options(TappedOptions):
+class Options(OpenAFSOptions, TappedOptions):
     """The command line of afs-fileserver."""
 
     synopsis = "[options]"
@@ -99,6 +100,7 @@ class Options(TappedOptions):
 
     def postOptions(self) -> None:
         """Options that only mean something together, and defaults that need a look at the host."""
+        super().postOptions()
         if self["noauth-from"] and not self["noauth"]:
             raise UsageError("--noauth-from means nothing without --noauth")
         if self["backend"] not in (None, *BACKENDS):
@@ -120,7 +122,9 @@ def makeService(options: Options) -> IService:
         users = UserList.read(config)
         realms = LocalRealms.read(config)
         authentication = Authentication.of(options, config)
-        vlservers = [(str(server.address), VLSERVER_PORT) for server in read_configuration(config).cell().servers]
+        databases = [str(server.address) for server in read_configuration(config).cell().servers]
+        vlservers = [(host, VLSERVER_PORT) for host in databases]
+        ptservers = [(host, PTSERVER_PORT) for host in databases if options["protection"] == "cell"]
         addresses = options["address"] or chosen_addresses(config) or [default_address()]
         partitions = options["partition"] or attachable("/")
         options["state"].mkdir(parents=True, exist_ok=True)
@@ -139,7 +143,7 @@ def makeService(options: Options) -> IService:
         limits=chosen_limits(options),
         abort_threshold=options["abortthreshold"],
         address_hook=options["address-hook"],
-        refuse_old_store_acl=bool(options["cve-2018-7168-enforce"]),
+        ptservers=ptservers,
         salvager=SalvagerProcess(any_reactor),
         **volume_settings(options),
     )

@@ -123,7 +123,7 @@ class CellService(LoggedService):
         yield _service("afs-vlserver", [*self._common, *addresses, *database])
         for index, address in enumerate(self._fileservers):
             part = self._directory.fileserver(index)
-            places = ["--state", str(part.state), "--partition", str(part.partition)]
+            places = ["--state", str(part.state), "--partition", str(part.partition), "--protection", "none"]
             yield _service("afs-fileserver", [*self._common, "--address", str(address), *places])
 
     def _refuse_taken_ports(self) -> None:

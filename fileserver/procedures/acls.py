@@ -39,7 +39,7 @@ class ACLs(Base):
     @procedure
     async def OldStoreACL(self, fid: AFSFid, access_list: bytes) -> tuple[AFSFetchStatus, AFSVolSync]:
         """A client that uses this opcode may have put negative entries on the normal list (CVE-2018-7168)."""
-        if self.server.refuse_old_store_acl:
+        if self.server.rules.refuse_old_store_acl:
             log.warn("StoreACL by opcode 134 refused to {client}", client=self.user.address)
             raise Abort(RxgenCode.RXGEN_OPCODE)
         return await self._store_acl(fid, access_list)

@@ -21,14 +21,26 @@ from fileserver.directory import BadName
 from fileserver.hosts import Host
 from fileserver.server import FileServer
 from fileserver.status import Target
+from fileserver.volume.durability import Sync
 from fileserver.volume.holding import CALL_BYTES, Holder
 from fileserver.volume.registry import Repaired
 from fileserver.volume.vn import DIRECTORY, Vn
 from fileserver.volume.volume import Volume
 from rx.errors import Abort
 
+CHANGES = frozenset(
+    (
+        *("StoreData", "StoreData64", "StoreStatus", "StoreACL", "OldStoreACL", "SetVolumeStatus"),
+        *("CreateFile", "MakeDir", "Symlink", "Link", "Rename", "RemoveFile", "RemoveDir"),
+    )
+)
+"""RPCs that write: a read-only server refuses them, and their effects are synced where the rules say so."""
+
 RETRIES = 20
 """How often a call starts over because what it looked up had changed when it got its locks: others got on each time."""
+
+VREADONLY = errno.EROFS
+"""As OpenAFS defines it."""
 
 log = Logger()
 
@@ -63,6 +75,9 @@ class Base(RXAFS):
     streaming = False
     """Data has begun to move: the call cannot be made again."""
 
+    changes = False
+    """The call is one of CHANGES."""
+
     def __init__(self, server: FileServer, call: ServerCall) -> None:
         self.server = server
         self.call = call
@@ -73,11 +88,18 @@ class Base(RXAFS):
 
     def use(self, volume_id: int, size: int = CALL_BYTES) -> AbstractAsyncContextManager[Volume]:
         """The volume, attached; see `Registry.use`. The call keeps `size` bytes while it is held for the volume."""
-        return self.server.registry.use(volume_id, Holder(self.host, size, self.call.abort))
+        using = self.server.registry.use(volume_id, Holder(self.host, size, self.call.abort))
+        return self._synced(using) if self.changes and self.server.durability.mode is Sync.EVERY else using
+
+    @asynccontextmanager
+    async def _synced(self, using: AbstractAsyncContextManager[Volume]) -> AsyncIterator[Volume]:
+        async with using as volume:
+            yield volume
+            await self.server.durability.answering(volume)
 
     def access(self, volume: Volume, vn: Vn, acl: bytes) -> rights.Access:
         """What the caller may do with `vn`."""
-        return rights.access(vn.disk, acl, self.user.caller, volume.header.owner)
+        return rights.access(vn.disk, acl, self.user.caller, volume.header.owner, self.server.rules.implicit)
 
     @asynccontextmanager
     async def opened(self, volume: Volume, fid: AFSFid, *, exclusive: bool = False) -> AsyncIterator[Target]:
@@ -152,6 +174,7 @@ def _served(
     method: Callable[Concatenate[B, P], Awaitable[R]], *, active: bool
 ) -> Callable[Concatenate[B, P], Coroutine[Any, Any, R]]:
     name = method.__name__
+    changes = name in CHANGES
 
     @wraps(method)
     async def served(self: B, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -159,6 +182,10 @@ def _served(
         server.statistics.count(name)
         self.user = await server.clients.admit(self.call, active=active)
         try:
+            if changes:
+                self.changes = True
+                if server.rules.readonly and not (server.rules.admin_write and self.user.caller.admin):
+                    raise Abort(VREADONLY)
             try:
                 return await method(self, *args, **kwargs)
             except Repaired:

@@ -31,9 +31,6 @@ from rx.streams import Sink, Source
 PIECE_SIZE = 1 << 20
 """Content moves between the network and the store in pieces of this size: what a client's chunk usually is."""
 
-SPARE_BLOCKS = 1024
-"""`-spare`: KiB by which a store may go over quota, so that a file once opened can be finished."""
-
 MAX_INT32 = 2**31 - 1
 MAX_INT64 = 2**63 - 1
 
@@ -219,7 +216,7 @@ class Files(Base):
                     data_stored(vn.disk, self.user.caller, status, now)
                     await vn.save()
                     if status.Mask & AFS_FSYNC:
-                        await volume.files.sync()
+                        await self.server.durability.asked(volume)
                     reported = target.status(now)
                 sync = volume.volsync
         finally:
@@ -240,7 +237,8 @@ class Files(Base):
         old = await volume.files.content_length(vn.number)
         kept = min(old, file_length)
         new = max(kept, pos + length)
-        volume.charge(blocks(new) - blocks(vn.disk.length), spare=SPARE_BLOCKS)
+        spare = self.server.rules.over_quota(volume.header.max_quota)
+        volume.charge(blocks(new) - blocks(vn.disk.length), spare=spare)
         self.call.user_status = 1  # "locks and protection are all right": the client may return from close
         failure: Exception | None = None
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from fileserver.volume.durability import Durability
 from fileserver.volume.fsa import Event, Watcher, ignore
 from fileserver.volume.vlru import Vlru
 from fileserver.volume.vn import VnodeCache
@@ -44,6 +45,8 @@ class HoldLimits:
     calls_of_host: int = HELD_CALLS_OF_HOST
     bytes: int = HELD_BYTES
     bytes_of_host: int = HELD_BYTES_OF_HOST
+    offline_seconds: float | None = None
+    """How long a volume on its way offline waits for the calls on it; None: as long as they take."""
 
 
 class VolumeCallbacks(Protocol):
@@ -117,6 +120,7 @@ class Surroundings:
     vlru: Vlru[Volume] = field(default_factory=Vlru)
     holds: HoldLimits = field(default_factory=HoldLimits)
     salvages: Damages = field(default_factory=NoSalvager)
+    durability: Durability = field(default_factory=Durability)
 
     def seconds(self) -> int:
         return int(self.now())

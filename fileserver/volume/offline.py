@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import TimeoutError, ensureDeferred  # noqa: A004
 from twisted.logger import Logger
 
+from afs.errors import VolumeError
 from fileserver.interfaces import StoreError
 from fileserver.volume.fsa import GOING_AWAY, Event, VolumeState
 from fileserver.volume.volume import Volume
@@ -73,10 +74,25 @@ def condemn(volume: Volume, reason: str) -> None:
 
 
 async def _close(volume: Volume, reason: str = "damaged") -> None:
-    await volume.drained()
+    await _let_go(volume)
     volume.send(Event.DRAINED)
     if await _closed(volume, reason):
         volume.send(Event.OFFLINE_OK)
+
+
+async def _let_go(volume: Volume) -> None:
+    """Until nobody uses it. After the time that calls have for that, they are ended as if they came too late."""
+    seconds, clock = volume.surroundings.holds.offline_seconds, volume.surroundings.clock
+    if seconds is not None and clock is not None and volume.users:
+        waiting = ensureDeferred(volume.drained())
+        waiting.addTimeout(seconds, clock)
+        try:
+            await waiting
+        except TimeoutError:
+            for holder in list(volume.holders):
+                log.warn("{volume}: a call of {host} is cut off", volume=volume, host=holder.host)
+                holder.interrupt(VolumeError.VOFFLINE)
+    await volume.drained()
 
 
 async def _closed(volume: Volume, reason: str = "damaged") -> bool:
@@ -103,6 +119,7 @@ async def _put_away(volume: Volume) -> None:
         if volume.writable or volume.marked or volume.condemned:
             volume.send(Event.WRITE_HEADER)
             try:
+                await volume.surroundings.durability.closing(volume)
                 await volume.write_header()
             finally:
                 volume.send(Event.RESUME_OFFLINE)

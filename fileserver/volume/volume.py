@@ -259,6 +259,7 @@ class Volume(Automaton):
         if wrote:
             header.update_date = now
             header.update_counter = (header.update_counter + 1) & MAX_UINT32
+            self.surroundings.durability.wrote(self)
         self.dirty = True
 
     def opened(self, files: IVolumeFiles, header: VolumeHeader) -> None:
@@ -290,6 +291,7 @@ class Volume(Automaton):
         self._files = self._header = self._vnodes = self._writing = None
         self.dirty = False
         self.surroundings.vlru.remove(self)
+        self.surroundings.durability.closed(self)
         return files
 
     def header_lock(self) -> DeferredLock:

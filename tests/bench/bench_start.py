@@ -146,6 +146,8 @@ class Bench:
             "/vicepa",
             "--state",
             "/var/lib/openafs/local",
+            "--protection",
+            "none",
         ]
         return [start_plugin(self.node, "afs-fileserver", *options)]
 

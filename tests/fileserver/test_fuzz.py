@@ -23,6 +23,7 @@ from afs.types import AFSFid
 from afs.users import Authority, UserList
 from fileserver.interfaces import IPartition
 from fileserver.procedures import Procedures, procedures
+from fileserver.rules import Rules
 from fileserver.server import FileServer
 from fileserver.store.memory import Disk, MemoryPartition
 from fileserver.store.namei_user import open_namei_user
@@ -126,7 +127,9 @@ class Fuzz(TestCase):
         self.registry = Registry(self.surroundings)
         self.transactions = Transactions(self.registry, self.surroundings.seconds)
         authority = Authority(UserList(["admin"]))
-        self.server = FileServer(self.registry, self.channel, authority, Names(), lambda: self.time, PROMISES)
+        self.server = FileServer(
+            self.registry, self.channel, authority, Names(), lambda: self.time, Rules(callbacks=PROMISES)
+        )
         self.server.callbacks.excess = PROMISES // 10
         self.begin = procedures(self.server)
         self.volser = VolumeServer(

@@ -16,9 +16,11 @@ START_SECONDS = 60.0
 """From the start of Python to serving, on a machine that does much else."""
 
 
-def start_plugin(node: Node, plugin: str, *options: str, log: str | None = None) -> Daemon:
-    """Start one of our plugins in a node. Its output is the daemon's log."""
-    command = [str(TWISTD), "--nodaemon", "--pidfile=", plugin, *options]
+def start_plugin(
+    node: Node, plugin: str, *options: str, log: str | None = None, twistd: Sequence[str] = (str(TWISTD),)
+) -> Daemon:
+    """Start one of our plugins in a node, by `twistd` or what stands for it. Its output is the daemon's log."""
+    command = [*twistd, "--nodaemon", "--pidfile=", plugin, *options]
     return node.start(log or plugin, command, {"PYTHONPATH": str(CHECKOUT)})
 
 
@@ -92,6 +94,7 @@ class OurServers:
         """Start the fileserver and wait until its volume server answers and it is registered."""
         state = self.node.home / "state"
         options = [*self._noauth, "--address", self.node.address, "--state", str(state), "--partition", "/vicepa"]
+        options += ["--protection", "none"]
         daemon = start_plugin(self.node, "afs-fileserver", *options)
         wait_for(
             "our fileserver to answer", lambda: self._answers(daemon, "partinfo", address_of("fs1")), START_SECONDS

@@ -151,7 +151,7 @@ class MoveTests(InteropTest):
     def second(self, network: Network, servers: OurServers) -> None:
         """Another of our fileservers in the cell."""
         node = add_node(network, "fs2")
-        options = ["--noauth", "--noauth-from", address_of("fs1"), "--address", node.address]
+        options = ["--noauth", "--noauth-from", address_of("fs1"), "--address", node.address, "--protection", "none"]
         start_plugin(node, "afs-fileserver", *options, "--state", str(node.home / "state"), "--partition", "/vicepa")
         wait_for(
             "the second fileserver to register",

@@ -61,7 +61,7 @@ class OurAuthenticatedServers:
         database = f"sqlite:///{node.home}/vldb.sqlite"
         common = ["--address", node.address, "--tap", f"pcap:{self.capture}", *options]
         self.vlserver = start_plugin(node, "afs-vlserver", *common, "--database", database)
-        state = ["--state", str(node.home / "state"), "--partition", "/vicepa"]
+        state = ["--state", str(node.home / "state"), "--partition", "/vicepa", "--protection", "none"]
         self.fileserver = start_plugin(node, "afs-fileserver", *common, *state)
         wait_for(
             "our fileserver to be registered with our vlserver",

@@ -15,6 +15,7 @@ from afs.errors import VLError
 from afs.rpc.fs import RXAFS, STATS64_VERSION
 from afs.rpc.vl import VL, VL_MAXNAMELEN, ListAddrByAttributes, VldbListByAttributes
 from afs.rpc.volser import AFSVol, ITBusy
+from fileserver.rules import Rules
 from rx.constants import RxgenCode
 from rx.errors import Abort
 from rx.service import Service
@@ -144,7 +145,7 @@ class Requests(AdvisoryTest):
 class Enforced(AdvisoryTest):
     """A server with --cve-2018-7168-enforce."""
 
-    settings = {"refuse_old_store_acl": True}
+    settings = {"rules": Rules(refuse_old_store_acl=True)}
 
     async def test_2018_7168(self) -> None:
         """StoreACL by opcode 134 is unknown to it and changes nothing; by 164 it is as ever."""

@@ -16,7 +16,8 @@ from afs.types import (
     AFSFid,
     AFSStoreStatus,
 )
-from fileserver.procedures.files import PIECE_SIZE, SPARE_BLOCKS, STORE_UNREAD
+from fileserver.procedures.files import PIECE_SIZE, STORE_UNREAD
+from fileserver.rules import SPARE_BLOCKS
 from rx.constants import RxCode
 from rx.errors import CallLost
 from tests.fileserver.procedures.support import NOTHING, READONLY, ROOT, VOLUME, Bytes, Pieces, World
