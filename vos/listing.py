@@ -64,14 +64,14 @@ async def _of_server(
 
 
 async def list_definitions(session: Session, selector: PartitionSelector) -> list[PartitionDefinition]:
-    """Where what is selected may be mounted."""
+    """Where what is selected may be mounted, what is tried first first."""
     found: list[PartitionDefinition] = []
     after = PartitionPlace()
     while True:
         page, after = await session.vl.ListDefinitions(selector, after, PARTITION_PAGE)
         found += page
         if after == PartitionPlace():
-            return found
+            return sorted(found, key=lambda each: (-each.priority, server_name(session, each.server), each.number))
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class Defining(VosCase):
         data = (await self.succeeds("listpartitions", self.uuid, "-json")).data
         self.assertEqual(
             [(each["server"]["address"], each["partition"], each["priority"]) for each in data["definitions"]],
-            [(FIRST, "/vicepa", 0), (SECOND, "/vicepb", 7)],
+            [(SECOND, "/vicepb", 7), (FIRST, "/vicepa", 0)],
         )
         done = await self.succeeds("removepartition", SECOND, "b")
         self.assertIn("is not defined on 127.0.0.2 any more", done.out)
