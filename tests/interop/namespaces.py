@@ -96,6 +96,11 @@ class Network:
         self.nodes[name] = node
         return node
 
+    def plug(self, node: Node, up: bool) -> None:
+        """Pull a node's cable, or put it back: it goes on running, and notices nothing but silence."""
+        end = f"p{node.address.rpartition('.')[2]}"
+        _ip(self._switch, f"link set {end} {'up' if up else 'down'}")
+
     def close(self) -> None:
         """End every process of every node, then remove all files."""
         for node in [*self.nodes.values(), self._switch]:
@@ -133,6 +138,8 @@ class Daemon:
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         os.kill(self.pid, number)
+        if number is signal.SIGCONT:  # nsenter stops itself when its child is stopped
+            os.kill(self.process.pid, number)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = READY_SECONDS) -> int:
         """Send it a signal and wait for its end; its exit status."""

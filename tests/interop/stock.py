@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.interop.namespaces import SUBNET, Daemon, Network, Node, NodeFailed, Result, wait_for
 
 CELL = "txafs.test"
-NUMBERS = {"fs1": 11, "fs2": 12, "ca": 21, "cb": 22}
+NUMBERS = {"db": 10, "fs1": 11, "fs2": 12, "ca": 21, "cb": 22, "cc": 23}
 """The last byte of each node's address."""
 CACHE_BLOCKS = 500_000
 """Of the FUSE client's disk cache, 1 KiB each: two of the large test files."""
@@ -36,9 +36,16 @@ def address_of(name: str) -> str:
 
 
 def add_node(
-    network: Network, name: str, database: str = "fs1", key: bytes | None = None, partitions: Sequence[str] = ("a",)
+    network: Network,
+    name: str,
+    database: str = "fs1",
+    key: bytes | None = None,
+    partitions: Sequence[str] = ("a",),
+    shared: Mapping[str, Path] | None = None,
 ) -> Node:
-    """A node with an OpenAFS file tree of its own, in the cell whose database server is on node `database`."""
+    """A node with an OpenAFS file tree of its own, in the cell whose database server is on node `database`. `shared`:
+    where in the node -> a directory that others have too.
+    """
     home = network.directory / name
     directories = {
         "/etc/openafs": "etc-openafs/server",
@@ -46,7 +53,7 @@ def add_node(
         "/var/log/openafs": "log",
         "/var/cache/openafs": "cache",
     } | {f"/vicep{letter}": f"vicep{letter}" for letter in partitions}
-    binds = {}
+    binds = dict(shared or {})
     for at, what in directories.items():
         (home / what).mkdir(parents=True)
         binds[at] = home / what.split("/")[0]
