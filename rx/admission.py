@@ -12,10 +12,10 @@ from typing import NamedTuple
 from rx.connection import Connection
 from rx.connection_input import receive
 from rx.connections import Connections
-from rx.constants import HEADER_SIZE, Flag, PacketType, RxCode
+from rx.constants import HEADER_SIZE, AckReason, Flag, PacketType, RxCode
 from rx.errors import Abort
 from rx.output import Output
-from rx.packet import Fields, abort_body, pack_header
+from rx.packet import ACK_ACKS, Fields, abort_body, pack_header, unpack_ack
 from rx.peer import Address
 from rx.security import KEYLESS
 from rx.security.interfaces import Binding, ISecurity, SecurityFactory
@@ -25,9 +25,11 @@ from rx.wire import CID_MASK
 
 _CLIENT_INITIATED = int(Flag.CLIENT_INITIATED)
 _ABORT = int(PacketType.ABORT)
+_ACK = int(PacketType.ACK)
 _DATA = int(PacketType.DATA)
 _CHALLENGE = int(PacketType.CHALLENGE)
 _RESPONSE = int(PacketType.RESPONSE)
+_PING = int(AckReason.PING)
 
 
 class Offer(NamedTuple):
@@ -84,6 +86,8 @@ class Admission:
                 receive(connection, fields, datagram, now)
         elif fields[5] == _RESPONSE and not fields[2]:
             self._receive_proof(fields, datagram, address, offer, now)
+        elif fields[2] and (fields[5] == _DATA or _is_ping(fields, datagram)):
+            self._output.answer_stray(address, _raw_abort(fields, RxCode.RX_MSGSIZE))
         # Nothing else can begin anything; stock keeps a connection for such packets, to no use.
 
     def _welcome(
@@ -124,6 +128,13 @@ class Admission:
             return
         if connection := self._welcome(fields, address, offer, security, now):
             connection.prove(numbers)
+
+
+def _is_ping(fields: Fields, datagram: bytes) -> bool:
+    """Somebody waits for a call that we know nothing of: a server that was here before had it. Told with this code that
+    it is over, an OpenAFS client makes it again at once; left alone, it would wait for its dead time.
+    """
+    return fields[5] == _ACK and len(datagram) >= ACK_ACKS and unpack_ack(datagram, HEADER_SIZE)[5] == _PING
 
 
 def _raw_abort(fields: Fields, code: int) -> bytes:

@@ -14,7 +14,7 @@ from rx.errors import Abort, ProtocolViolation
 from rx.events import CallArrived, DataArrived
 from rx.packet import ACK_ACKS, unpack_ack
 from rx.receiver import PACKETS_PER_ACK, VIOLATION
-from rx.timers import BUSY_PATIENCE_SECONDS, REACH_VALID_SECONDS, Timer
+from rx.timers import BEGINNING_SECONDS, BUSY_PATIENCE_SECONDS, REACH_VALID_SECONDS, Timer
 
 if TYPE_CHECKING:
     from rx.call import Call
@@ -45,6 +45,9 @@ def receive_data(call: Call, seq: int, serial: int, flags: int, body: bytes, now
     if reason == VIOLATION:
         call.refuse(ProtocolViolation(RxCode.RX_PROTOCOL_ERROR, "data beyond the last packet"))
         return
+    if reason and receiver.next == 1 and _began_elsewhere(call, now):
+        call.abort(RxCode.RX_MSGSIZE)
+        return
     if reason == _DUPLICATE:
         output.statistics.duplicates_read += 1
     if call.ack_reason != _PING_RESPONSE:
@@ -59,6 +62,13 @@ def receive_data(call: Call, seq: int, serial: int, flags: int, body: bytes, now
     call.last_received = now
     if not call.unflushed:
         call.want_flush()
+
+
+def _began_elsewhere(call: Call, now: float) -> bool:
+    """A request without its first packet: another server at this address had that, and acknowledged it. The code it is
+    ended with makes OpenAFS clients repeat the whole call at once.
+    """
+    return not call.connection.is_client and now > call.started + BEGINNING_SECONDS
 
 
 def receive_ack(call: Call, serial: int, flags: int, user_status: int, datagram: bytes, now: float) -> bool:

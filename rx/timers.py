@@ -80,6 +80,12 @@ BUSY_PATIENCE_SECONDS = 60.0
 """A peer that answers BUSY counts as alive this long; then the call is lost, rather than tried for ever."""
 
 
+BEGINNING_SECONDS = 2.0
+"""How long a call may go on arriving without its first packet: several retransmissions. Then its beginning went to a
+server that was here before, and the peer, which was told so, does not have it any more.
+"""
+
+
 class Patience(NamedTuple):
     """How long the calls of a connection may take, in seconds. `idle` and `hard` may be inf: no such limit."""
 

@@ -7,7 +7,7 @@ from rx.errors import Abort, CallLost, ProtocolViolation
 from rx.events import CallArrived, CallCompleted
 from rx.limits import Limits
 from rx.packet import abort_body
-from tests.rx.cases import PairCase
+from tests.rx.cases import SERVICE, PairCase
 from tests.support.craft import craft
 from tests.support.pair import CLIENT, SERVER
 
@@ -55,6 +55,27 @@ class EndTests(PairCase):
         self.assertEqual(completed.error.code, RxCode.RX_USER_ABORT)
         self.assertRaises(Abort, self.arrived[0].write, b"late")
         self.assertRaises(Abort, self.arrived[0].read)
+        self.nothing_left()
+
+    def test_began_at_another_server(self) -> None:
+        """A call that a server had which is no more: the one that has taken its address ends it soon, whether the
+        client still sends its request or only waits for the reply.
+        """
+        for size in (10, 200_000):
+            self.began_elsewhere(size)
+
+    def began_elsewhere(self, size: int) -> None:
+        """With a request of that many bytes, some of which the first server has acknowledged."""
+        self.setUp()
+        self.silence_server()
+        call = self.call(bytes(size))
+        self.pair.run(lambda: call.sender.first > (1 if size < 1000 else 3))
+        self.pair.replace_server().offer(SERVICE)
+        began = self.pair.now
+        outcome = self.finish(call)
+        self.assertIsInstance(outcome, Abort)
+        self.assertEqual(call.error and call.error.code, RxCode.RX_MSGSIZE)
+        self.assertLess(self.pair.now - began, 10.0)
         self.nothing_left()
 
     def test_no_server(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rx.constants import EPOCH_ANY_ADDRESS, HEADER_SIZE, JUMBO_BODY, Flag, PacketType, RxCode
+from rx.constants import EPOCH_ANY_ADDRESS, HEADER_SIZE, JUMBO_BODY, AckReason, Flag, PacketType, RxCode
 from rx.errors import Abort
 from rx.events import CallArrived
 from rx.limits import Limits
@@ -250,8 +250,14 @@ class IdentityTests(DirectCase):
         self.assertEqual(self.server.events(), [])
 
     def test_middle_of_an_old_call(self) -> None:
-        """Data far into a call begun before the server was begins nothing."""
-        self.assertEqual(self.give(data(b"late", seq=300)), [])
+        """Data far into a call begun before the server was, and a ping of one, begin nothing: the client is told to make
+        the call again. Other acknowledgements are not answered.
+        """
+        for packet in (data(b"late", seq=300), craft(PacketType.ACK, ack_body(1, reason=AckReason.PING))):
+            (answer,) = self.give(packet)
+            self.assertEqual((answer[20], answer[HEADER_SIZE:]), (PacketType.ABORT, abort_body(RxCode.RX_MSGSIZE)))
+        for reason in (AckReason.DELAY, AckReason.PING_RESPONSE, AckReason.IDLE):
+            self.assertEqual(self.give(craft(PacketType.ACK, ack_body(1, reason=reason))), [])
         self.assertEqual((self.server.events(), self.server.server_calls), ([], 0))
 
 

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from rx.constants import PacketType
 from rx.endpoint import Endpoint
 from rx.limits import Limits
-from rx.packet import abort_code
+from rx.packet import abort_code, unpack_header
 from rx.peer import Address
 from rx.security.interfaces import ISecurity
 from rx.security.rxkad import Level
@@ -192,9 +192,10 @@ class OverloadTests(DirectCase):
         self.assertEqual(self.connections(), 0)
 
     def test_middle_of_a_call(self) -> None:
-        """A packet from the middle of a call is not answered and makes no connection."""
+        """A packet from the middle of a call ends that call and makes no connection."""
         packet = data(b"x", seq=self.limits.window + 1, security_index=INDEX)
-        self.assertEqual(self.give(packet), [])
+        (answer,) = self.give(packet)
+        self.assertEqual(unpack_header(answer)[5], PacketType.ABORT)
         self.assertEqual(self.connections(), 0)
 
 

@@ -77,6 +77,13 @@ class Pair:
         self._flying: list[tuple[float, int, Address, Address, bytes]] = []
         self.flush()
 
+    def replace_server(self) -> Endpoint:
+        """Another server takes the address of the one that was there, which is gone with all it knew."""
+        networks = self.server.networks
+        self.server = Endpoint(Random(self.random.random()))
+        self.server.networks = networks
+        return self.server
+
     def flush(self) -> None:
         """Give events to the applications and datagrams to the network until neither end has any more."""
         while self._flush_end(self.client, self.on_client, CLIENT) or self._flush_end(
