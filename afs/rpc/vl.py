@@ -12,6 +12,7 @@ from rx.service import Service, rpc
 from xdr import Array, CharVector, FixedArray, Int32, Pointer, String, UInt32, struct
 
 VLDBVERSION_4 = 4
+"""Once a server has registered a UUID."""
 VLDBVERSION = 3
 OVLDBVERSION = 2
 VL_MAXNAMELEN = 65

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from vlserver.operations.servers import RETIRED_UNIQUIFIER
-from vlserver.schema import MAX_VOLUME_ID, Author, Definition, Partition, Row, Server, Site, Volume
+from vlserver.schema import MAX_VOLUME_ID, SERVER_RECORDS, Author, Definition, Partition, Row, Server, Site, Volume
 from vlserver.store.memory import MemoryStore
 
 BY = Author("admin", "test")
@@ -63,8 +63,8 @@ def random_contents(random_: random.Random, volumes: int = 40, stock: bool = Fal
         )
     settings = {MAX_VOLUME_ID: random_.randrange(1 << 32)}
     records = {server.record for server in servers}
-    highest = max((record for record in records if record is not None), default=-1)
-    settings |= {RETIRED_UNIQUIFIER % record: record + 5 for record in range(0, highest, 3) if record not in records}
+    highest = max((record for record in records if record is not None), default=-1) + random_.choice((0, 1, 70))
+    settings |= {RETIRED_UNIQUIFIER % r: r + 5 for r in range(0, min(highest, SERVER_RECORDS), 3) if r not in records}
     return Contents([*servers, *partitions, *definitions, *entries], settings, removed)
 
 

@@ -25,7 +25,8 @@ from afs.rpc.vl import (
 )
 from rx.constants import RxgenCode
 from rx.errors import Abort
-from tests.vlserver.support import SERVED, VldbTest, entry, old_entry
+from tests.vlserver.support import SERVED, VldbTest, entry, old_entry, uip
+from vlserver.operations.servers import REMOVE
 from vlserver.procedures.privileges import PRIVILEGES, Privilege
 
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
@@ -148,5 +149,17 @@ class StatisticsTest(VldbTest):
         aborts = {501 + position: count for position, count in enumerate(stats.aborts) if count}
         self.assertEqual(requests, {517: 1, 505: 1, 527: 3, 502: 1, 513: 1})
         self.assertEqual(aborts, {527: 3})
-        self.assertEqual((header.vldbversion, header.headersize, header.eofPtr), (4, 132120, 132120 + 148))
+        self.assertEqual((header.vldbversion, header.headersize, header.eofPtr), (3, 132120, 132120 + 148))
         self.assertEqual(header.MaxVolumeId, 0x20000003)
+
+    async def test_version(self) -> None:
+        """It is that of databases with servers' UUIDs from the first registration on, the removal of all included."""
+        for version, call in (
+            (3, self.admin.GetNewVolumeId(1)),
+            (4, self.admin.RegisterAddrs(UUID(int=1), 0, (uip("10.0.0.1"),))),
+            (4, self.admin.ChangeAddr(REMOVE, uip("10.0.0.1"))),
+        ):
+            await call
+            _, header = await self.anyone.GetStats()
+            self.assertEqual(header.vldbversion, version)
+        self.assertEqual((await self.anyone.GetAddrs(0, 0))[1:], (0, ()))

@@ -33,7 +33,7 @@ from vlserver.legacy.layout import (
 )
 from vlserver.operations.entries import max_volume_id
 from vlserver.operations.places import PlacedSite, Places
-from vlserver.operations.servers import RECORDS_PER_BLOCK, RETIRED_UNIQUIFIER
+from vlserver.operations.servers import RECORDS_PER_BLOCK, uniquifiers
 from vlserver.schema import SERVER_ADDRESSES, SERVER_SLOTS, VOLUME_SITES, Server, Volume
 from xdr.codec import XdrError
 
@@ -63,8 +63,8 @@ class StockWriter:
         self._noticed = noticed
         self._servers = transaction.servers()
         self._last_key = transaction.last_key()
-        records = [server.record for server in self._servers if server.record is not None]
-        self._blocks = -(-(max(records, default=-1) + 1) // RECORDS_PER_BLOCK)
+        self._uniquifiers = uniquifiers(transaction)
+        self._blocks = -(-(max(self._uniquifiers, default=-1) + 1) // RECORDS_PER_BLOCK)
         self._start = HEADER.size + self._blocks * BLOCK_SIZE
         self._names = [0] * HASH_SIZE
         self._ids = [[0] * HASH_SIZE for _ in range(3)]
@@ -125,7 +125,7 @@ class StockWriter:
 
     def _record(self, number: int, server: Server | None) -> bytes:
         if server is None:
-            retired = self._transaction.setting(RETIRED_UNIQUIFIER % number) or 0
+            retired = self._uniquifiers.get(number, 0)
             return RECORD.pack(uuid=bytes(16), uniquifier=retired, addresses=(0,) * SERVER_ADDRESSES, flags=0)
         if server.uuid is None:
             raise StoreError(f"{server} has a record and no UUID")

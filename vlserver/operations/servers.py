@@ -130,6 +130,14 @@ def _remove(transaction: ITransaction, server: Server) -> None:
     transaction.remove_server(server.slot)
 
 
+def uniquifiers(transaction: ITransaction) -> dict[int, int]:
+    """By record, every one that has ever been used: that of the server there, or the last one's."""
+    settings = transaction.settings()
+    named = {record: RETIRED_UNIQUIFIER % record for record in range(SERVER_RECORDS)}
+    found = {record: settings[name] for record, name in named.items() if name in settings}
+    return found | {each.record: each.uniquifier for each in transaction.servers() if each.record is not None}
+
+
 def slot_words(transaction: ITransaction) -> list[int]:
     """GetAddrs: what each slot holds, in order: an address, or for a server with a UUID a pointer to its record."""
     return [_word(server) for server in transaction.servers()]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from afs.rpc.vl import MAXTYPES, VLDBVERSION_4, vital_vlheader, vldstats
+from afs.rpc.vl import MAXTYPES, VLDBVERSION, VLDBVERSION_4, vital_vlheader, vldstats
 from vlserver.forms import signed
 from vlserver.interfaces import ITransaction
 from vlserver.operations.entries import max_volume_id
 from vlserver.operations.listing import FIRST_INDEX, index_of
+from vlserver.operations.servers import uniquifiers
 from vlserver.procedures.base import VLProcedures
 
 
@@ -25,7 +26,7 @@ class StatisticsProcedures(VLProcedures):
 def vital_header(transaction: ITransaction) -> vital_vlheader:
     """The header of a stock database of this size, in host order (a stock server on x86 sends it swapped)."""
     return vital_vlheader(
-        vldbversion=VLDBVERSION_4,
+        vldbversion=VLDBVERSION_4 if uniquifiers(transaction) else VLDBVERSION,
         headersize=FIRST_INDEX,
         eofPtr=signed(index_of(transaction.last_key() + 1) & 0xFFFFFFFF),
         MaxVolumeId=max_volume_id(transaction),

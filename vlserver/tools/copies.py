@@ -12,8 +12,8 @@ from pathlib import Path
 from vlserver.interfaces import ITransaction, IVLStore, StoreError
 from vlserver.legacy.writer import volumes_of
 from vlserver.operations.entries import LAST_VOLUME_ID, max_volume_id
-from vlserver.operations.servers import RETIRED_UNIQUIFIER
-from vlserver.schema import MAX_VOLUME_ID, SERVER_RECORDS, Volume
+from vlserver.operations.servers import RETIRED_UNIQUIFIER, uniquifiers
+from vlserver.schema import MAX_VOLUME_ID, Volume
 from vlserver.store.sqlite.copies import bring_forward, continue_after, copy, put_in_place, snapshot
 from vlserver.store.sqlite.files import held
 from vlserver.tools.check import inspect
@@ -79,17 +79,10 @@ def _present(path: str) -> Present | None:
     try:
         bring_forward(path)
         with snapshot(path) as transaction:
-            return Present(transaction.revision, max_volume_id(transaction), _uniquifiers(transaction))
+            return Present(transaction.revision, max_volume_id(transaction), uniquifiers(transaction))
     except StoreError as problem:
         sys.stdout.write(f"the present database cannot be read ({problem}): {LOST_IDS} volume ids are left out\n")
         return None
-
-
-def _uniquifiers(transaction: ITransaction) -> dict[int, int]:
-    """By record: that of the server there, or the last one's."""
-    found = {record: transaction.setting(RETIRED_UNIQUIFIER % record) or 0 for record in range(SERVER_RECORDS)}
-    found |= {server.record: server.uniquifier for server in transaction.servers() if server.record is not None}
-    return found
 
 
 def _tell_lost(new: str, path: str) -> None:
@@ -113,7 +106,7 @@ async def _raise_counters(store: IVLStore, present: Present | None) -> None:
         next_id = max_volume_id(transaction)
         wanted = next_id + LOST_IDS if present is None else max(next_id, present.next_id)
         transaction.set_setting(MAX_VOLUME_ID, min(wanted, LAST_VOLUME_ID))
-        given = present.uniquifiers if present else _uniquifiers(transaction)
+        given = present.uniquifiers if present else uniquifiers(transaction)
         servers = {server.record: server for server in transaction.servers()}
         for record, uniquifier in given.items():
             server = servers.get(record)
