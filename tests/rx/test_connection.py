@@ -250,8 +250,8 @@ class IdentityTests(DirectCase):
         self.assertEqual(self.server.events(), [])
 
     def test_middle_of_an_old_call(self) -> None:
-        """Data far into a call begun before the server was, and a ping of one, begin nothing: the client is told to make
-        the call again. Other acknowledgements are not answered.
+        """Data far into a call begun before the server was, and a ping of one, begin nothing: the client is told to
+        make the call again. Other acknowledgements are not answered.
         """
         for packet in (data(b"late", seq=300), craft(PacketType.ACK, ack_body(1, reason=AckReason.PING))):
             (answer,) = self.give(packet)
