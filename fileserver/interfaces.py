@@ -311,3 +311,29 @@ class ISalvager(Interface):
         salvaged does not keep the others from it: its report has its volumes in `lost` and the reason in `messages`.
         Raises SalvageFailed when the partition itself cannot be read.
         """
+
+    async def groups(partition: IPartition) -> dict[int, tuple[int, ...]]:
+        """Every group of which there is anything on the partition, files or headers: read-write id -> the ids of its
+        headers. Raises StoreError, OSError.
+        """
+
+    def session(partition: IPartition) -> ISalvageSession:
+        """For many groups of one partition, one after the other."""
+
+    def wanted(partition: IPartition) -> bool:
+        """Whether a mark on the partition asks for a salvage of all of it before any of it is used."""
+
+
+class ISalvageSession(Interface):
+    """A salvage of group after group. Whoever has one must `end` it; one call at a time."""
+
+    async def salvage(group: int, tell: Callable[[str], None]) -> SalvageReport:
+        """See `ISalvager.salvage`."""
+
+    async def tidy(tell: Callable[[str], None]) -> None:
+        """After all groups: header files that no group has are moved aside, and so is the mark that asked for this.
+        Raises SalvageFailed.
+        """
+
+    async def end() -> None:
+        """No more groups."""

@@ -288,3 +288,7 @@ class AFSVolPartitions(AFSVol, service_id=AFSVol.service_id):
     @rpc(74115)
     async def EndTakeover(self, address: UInt32, request: PartitionRequest) -> None:
         """Stop answering at a dead server's address."""
+
+    @rpc(74116)
+    async def CancelOperation(self, operation_id: AfsUuid, request: PartitionRequest) -> None:
+        """Give a salvage up after the group it is at."""

@@ -23,6 +23,7 @@ from fileserver.partitions.journal import Journal, read_journal
 from fileserver.partitions.label import HeldLabel, Label
 from fileserver.partitions.means import MEMORY, TAKE_SECONDS, Means, Mounted, Order
 from fileserver.partitions.operations import Operation
+from fileserver.partitions.salvage import salvage_first
 from fileserver.partitions.table import Known
 from fileserver.partitions.take import Refused, Superseded, Taking, Wanted
 from fileserver.partitions.tenure import Tenure
@@ -56,6 +57,7 @@ async def mount(
             mounted = await _open(means, known, epoch, order, ended, undo)
             operation.step(VSTEP.LABELLED)
         undo.push_async_callback(mounted.partition.close)
+        await salvage_first(means, mounted.partition, operation)
         await means.registry.add_partition(mounted.partition)
         undo.pop_all()
     operation.step(VSTEP.ATTACHED)
@@ -78,6 +80,8 @@ async def cannot_mount(means: Means, known: Known) -> str:
 
 async def _own(means: Means, known: Known, order: Order, undo: AsyncExitStack) -> int:
     """Have the partition in the VLDB; returns the epoch. Raises NotGranted, VldbError, Refused."""
+    if order.epoch:
+        return order.epoch
     label = None if known.hook else await means.in_thread(read_label, known)
     if not await means.vldb.has_partitions():
         if label is not None and order.automatic and label.owner not in (None, means.own):
@@ -165,7 +169,9 @@ async def _open(
         held.close()
         raise
     undo.push_async_callback(_let_go, tenure, known)
-    partition = await means.in_thread(means.openers[label.backend], known, Tenancy(tenure, taking.replaced))
+    partition = await means.in_thread(
+        means.openers[label.backend], known, Tenancy(tenure, taking.replaced, means.registry.salvages is not None)
+    )
     journal = await means.in_thread(Journal, known.path, tenure.check)
     undo.callback(journal.close)
     if journal.full:

@@ -39,7 +39,17 @@ class Operation:
     version: int = 0
     steps: list[tuple[VSTEP, float]] = field(default_factory=list)
     counts: dict[VCOUNT, int] = field(default_factory=dict)
+    long: bool = False
+    """It takes as long as a disk is large: the start of the server does not wait for it."""
+    cancelled: bool = False
     _waiting: list[Deferred[None]] = field(default_factory=list)
+
+    def cancel(self) -> bool:
+        """End it as soon as that leaves nothing half done. Whether it is one that can be."""
+        if self.kind is not VOP.SALVAGE:
+            return False
+        self.cancelled = True
+        return True
 
     def step(self, step: VSTEP) -> None:
         """It has come that far."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from fileserver.interfaces import SalvageReport, StoreError
-from fileserver.salvager.salvage import Place, groups, opened, salvage_group, stray_headers
+from fileserver.salvager.salvage import TIDY, Place, groups, opened, salvage_group, stray_headers
 
 SOUND, REPAIRED, FAILED = 0, 1, 2
 """Exit status: nothing to repair; something was (in a dry run: would be); something could not be."""
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say = Lines(options.json)
     try:
         with opened(options.partition, options.dry_run, options.orphans == "attach", options.locked) as place:
-            return _run(place, options, say)
+            return _session(place, sys.stdin, say) if options.session else _run(place, options, say)
     except (StoreError, OSError) as problem:
         say.failed(None, str(problem))
         return FAILED
@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="a JSON object a line")
     parser.add_argument(
         "--after", type=int, default=0, metavar="GROUP", help="of a partition only the groups behind it"
+    )
+    parser.add_argument(
+        "--session", action="store_true", help="of a partition the groups that are named on standard input"
     )
     parser.add_argument("--locked", action="store_true", help="the partition is locked by who runs this, for this")
     return parser
@@ -83,6 +86,21 @@ class Lines:
     def _write(self, text: str = "", **event: object) -> None:
         sys.stdout.write(json.dumps(event) + "\n" if self._as_json else text + "\n")
         sys.stdout.flush()
+
+
+def _session(place: Place, orders: Iterable[str], say: Lines) -> int:
+    """A group's number is salvaged, TIDY ends it all; a line of progress says that an order is done."""
+    for order in orders:
+        try:
+            if order.strip() == TIDY:
+                stray_headers(place, (), say.tell)
+                place.forget_force()
+            else:
+                say.report(salvage_group(place, int(order), say.tell))
+        except (StoreError, OSError) as problem:
+            say.failed(None, str(problem))
+        say.progress(1, 1)
+    return SOUND
 
 
 def _run(place: Place, options: argparse.Namespace, say: Lines) -> int:

@@ -165,9 +165,10 @@ def blocks(length: int) -> int:
 def correct_header(header: VolumeHeader, vnodes: Mapping[int, Vnode], tell: Tell) -> None:
     """Counts and uniquifier from the vnodes; the marks of an unclean end go."""
     used = sum(blocks(vnode.length) for vnode in vnodes.values())
-    if (header.file_count, header.disk_used) != (len(vnodes), used):
+    if header.file_count not in (len(vnodes), len(vnodes) - 1) or header.disk_used != used:
         tell(f"it has {len(vnodes)} files in {used} blocks, not {header.file_count} in {header.disk_used}")
-        header.file_count, header.disk_used = len(vnodes), used
+    # One less is no damage: those who make volumes do not count the root.
+    header.file_count, header.disk_used = len(vnodes), used
     highest = max((vnode.uniquifier for vnode in vnodes.values()), default=0)
     if header.uniquifier <= highest:
         tell(f"its uniquifier {header.uniquifier} was given out, up to {highest}")

@@ -5,33 +5,31 @@ A group that makes the program crash or hang costs that group's salvage alone. V
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
-from twisted.internet.protocol import ProcessProtocol
-from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
-from twisted.python.failure import Failure
+from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
-from fileserver.interfaces import Fenced, IPartition, ISalvager, Ownership, SalvageFailed, SalvageReport, StoreError
+from fileserver.interfaces import (
+    Fenced,
+    IPartition,
+    ISalvager,
+    ISalvageSession,
+    SalvageFailed,
+    SalvageReport,
+    StoreError,
+)
+from fileserver.salvager.child import Child, Run, failed
 from fileserver.salvager.memory import salvage_in_memory
-
-log = Logger(namespace="fileserver.salvage")
+from fileserver.salvager.salvage import FORCE_SALVAGE, groups
+from fileserver.salvager.session import InMemory, Session
 
 DEADLINE_SECONDS = 3600.0
 """For one group, between two of its lines: the largest volumes are read in minutes, unless the disk hangs."""
-MAX_LINE = 1 << 22
-"""Bytes of a report with the most messages, each with a name of 255 escaped bytes."""
-MAX_COMPLAINT = 2000
-"""Bytes kept of what the program says as it crashes."""
-WATCH_SECONDS = 0.5
-"""Between two looks whether the partition is still ours: a program that writes to it must end with that."""
 FILE_BACKENDS = ("namei", "namei-user")
 
 _MODULE = "fileserver.salvager"
@@ -55,7 +53,7 @@ class SalvagerProcess:
                 return await salvage_in_memory(partition, group, tell)
             except (StoreError, OSError) as problem:
                 raise SalvageFailed(f"group {group}: {problem}") from problem
-        run = _Run(tell, lambda done, of: None)
+        run = Run(tell, lambda done, of: None)
         await self._run(partition, run, "--volume", str(group))
         if run.reports:
             return run.reports[0]
@@ -69,7 +67,7 @@ class SalvagerProcess:
         reports: list[SalvageReport] = []
         after = done = 0
         while True:
-            run = _Run(tell, lambda here, of, done=done: progress(done + here, done + of))  # type: ignore[misc]
+            run = Run(tell, lambda here, of, done=done: progress(done + here, done + of))  # type: ignore[misc]
             await self._run(partition, run, "--after", str(after))
             reports += run.reports + run.failures
             if run.finished:
@@ -95,14 +93,18 @@ class SalvagerProcess:
         progress(len(groups), len(groups))
         return reports
 
-    async def _run(self, partition: Any, run: _Run, *options: str) -> None:
+    async def _run(self, partition: Any, run: Run, *options: str) -> None:
         """One run of the program to its end."""
+        await self._start(partition, run, *options).ended
+
+    def _start(self, partition: Any, run: Run, *options: str) -> Child:
+        """The program on a partition. Raises SalvageFailed."""
         paths = [_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
         try:
             partition.ownership.check()
         except Fenced as problem:
             raise SalvageFailed(f"{partition.name}: {problem}") from problem
-        child = _Child(self._reactor, run, self._deadline, partition.ownership)
+        child = Child(self._reactor, run, self._deadline, partition.ownership)
         arguments = [*self._program, partition.path, "--json", "--locked", *options]
         try:
             self._reactor.spawnProcess(
@@ -111,108 +113,24 @@ class SalvagerProcess:
         except OSError as problem:
             child.never_started()
             raise SalvageFailed(f"the salvager cannot be started: {problem}") from problem
-        await child.ended
+        return child
 
+    async def groups(self, partition: Any) -> dict[int, tuple[int, ...]]:
+        found: dict[int, list[int]] = {}
+        if partition.backend in FILE_BACKENDS:
+            pool = self._reactor.getThreadPool()
+            found = {group: [] for group in await deferToThreadPool(self._reactor, pool, groups, partition.path)}
+        for volume in await partition.volumes():
+            found.setdefault(volume.parent, []).append(volume.id)
+        return {group: tuple(found[group]) for group in sorted(found)}
 
-def failed(group: int, reason: str) -> SalvageReport:
-    """What a partition's salvage reports of a group that could not be salvaged."""
-    return SalvageReport(group, (), (group,), (f"not salvaged: {reason}",))
+    def session(self, partition: IPartition) -> ISalvageSession:
+        session: ISalvageSession = (
+            Session(partial(self._start, partition), partition.name)
+            if partition.backend in FILE_BACKENDS
+            else InMemory(partial(self.salvage, partition))
+        )
+        return session
 
-
-class _Run:
-    """What a program has said so far."""
-
-    def __init__(self, tell: Callable[[str], None], progress: Callable[[int, int], None]) -> None:
-        self.reports: list[SalvageReport] = []
-        self.failures: list[SalvageReport] = []  # of groups that the program gave up, and went on
-        self.reason = "the salvager said nothing"
-        self.group = 0  # which one it is at
-        self.done = 0
-        self.finished = False
-        self._tell = tell
-        self._progress = progress
-
-    def line(self, event: dict[str, Any]) -> None:
-        """One event. Raises KeyError, TypeError, ValueError when it is none."""
-        kind = event["event"]
-        if kind == "tell":
-            self._tell(event["message"])
-        elif kind == "begin":
-            self.group = int(event["group"])
-        elif kind == "progress":
-            self.done = int(event["done"])
-            self.finished = self.done == int(event["of"])
-            self._progress(self.done, int(event["of"]))
-        elif kind == "report":
-            volumes, lost, messages = (tuple(event[name]) for name in ("volumes", "lost", "messages"))
-            self.reports.append(SalvageReport(int(event["group"]), volumes, lost, messages))
-        elif kind == "failed":
-            self.reason = event["reason"]
-            if event["group"] is not None:
-                self.failures.append(failed(int(event["group"]), self.reason))
-
-
-class _Child(ProcessProtocol):
-    """The process. `ended` fires when it is gone, whatever it was; cancelling that kills it."""
-
-    def __init__(self, reactor: Any, run: _Run, deadline: float, ownership: Ownership) -> None:
-        self.ended: Deferred[None] = Deferred(lambda _: self._kill("nobody waits for it any more"))
-        self._run = run
-        self._buffer = b""
-        self._complaint = b""
-        self._seconds = deadline
-        self._timer = reactor.callLater(deadline, self._kill, f"killed: silent for {deadline:g} s")
-        self._killed = ""
-        self._ownership = ownership
-        self._watch = LoopingCall(self._look)
-        self._watch.clock = reactor
-        self._watch.start(WATCH_SECONDS, now=False)
-
-    def _look(self) -> None:
-        try:
-            self._ownership.check()
-        except Fenced as problem:
-            self._kill(f"killed: {problem}")
-
-    def outReceived(self, data: bytes) -> None:
-        self._timer.reset(self._seconds)
-        try:
-            *lines, self._buffer = (self._buffer + data).split(b"\n")
-            for line in lines:
-                self._run.line(json.loads(line))
-            if len(self._buffer) > MAX_LINE:
-                raise ValueError(f"a line of more than {MAX_LINE} bytes")
-        except (KeyError, TypeError, ValueError) as problem:
-            self._kill(f"killed: it said what is no event: {problem!r}")
-
-    def errReceived(self, data: bytes) -> None:
-        self._complaint = (self._complaint + data)[-MAX_COMPLAINT:]
-
-    def never_started(self) -> None:
-        """Wait for nothing."""
-        self._watch.stop()
-        self._timer.cancel()
-
-    def processEnded(self, reason: Failure) -> None:
-        self._watch.stop()
-        if self._timer.active():
-            self._timer.cancel()
-        # What the program has reported stands, however it ended then.
-        if self._killed:
-            self._run.reason = self._killed
-        elif self._complaint or not reason.check(ProcessDone):
-            complaint = self._complaint.decode(errors="replace")
-            if complaint:
-                log.error("the salvager crashed:\n{complaint}", complaint=complaint)
-                self._run.reason = f"the salvager crashed: {complaint.strip().splitlines()[-1]}"
-            elif isinstance(reason.value, ProcessTerminated) and reason.value.signal is not None:
-                self._run.reason = f"the salvager was ended by signal {reason.value.signal}"
-        if not self.ended.called:
-            self.ended.callback(None)
-
-    def _kill(self, why: str) -> None:
-        self._killed = self._killed or why
-        try:
-            self.transport.signalProcess("KILL")  # type: ignore[union-attr]
-        except ProcessExitedAlready:
-            return
+    def wanted(self, partition: Any) -> bool:
+        return partition.backend in FILE_BACKENDS and os.path.exists(os.path.join(partition.path, FORCE_SALVAGE))

@@ -23,6 +23,8 @@ from fileserver.store.volume_file import pack_volume_file, volume_file_name
 MAX_MESSAGES = 1000
 """Kept for a group's report, as an index of garbage has millions; all are told as they come."""
 FORCE_SALVAGE = "FORCESALVAGE"
+TIDY = "tidy"
+"""To a session: what is left when all groups are salvaged."""
 MAX_VOLUME = 0xFFFFFFFF
 
 _HEADER_NAME = re.compile(r"V.*\.vol")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from errno import EPERM
 from typing import Any
@@ -61,6 +62,8 @@ class Tenancy:
 
     ownership: Ownership = OURS_ALONE
     taken_over: bool = False
+    salvages: bool = False
+    """Whoever opens it sees to FORCESALVAGE before anything is used."""
 
 
 ALONE = Tenancy()
@@ -107,7 +110,7 @@ class NameiPartition:
         self.uuid = label.uuid
         self.backend = backend
         self.ownership = tenancy.ownership
-        check_backend(path, label, backend)
+        check_backend(path, label, backend, tenancy.salvages)
         self._metadata: Metadata = KEEPERS[label.metadata]()
         os.makedirs(os.path.join(path, DATA_DIRECTORY), 0o700, exist_ok=True)
         self._lock = PartitionLock(path, must=not tenancy.taken_over)
@@ -271,7 +274,8 @@ class NameiPartition:
                 files.drop_content()
                 self._remove_specials(group, volume_id)
             self._descriptors.guard()
-            os.unlink(self._header_path(volume_id))
+            with suppress(FileNotFoundError):  # without the files a salvager may have moved it aside
+                os.unlink(self._header_path(volume_id))
 
     def _remove_specials(self, group: Group, volume_id: int) -> None:
         for kind in (Special.SMALL_INDEX, Special.LARGE_INDEX):
@@ -311,13 +315,13 @@ def pack_volume_file(volume_id: int, parent: int) -> bytes:
     return packed
 
 
-def check_backend(path: str, label: Label, backend: str) -> None:
-    """Raises WrongBackend, or Damaged while FORCESALVAGE asks for a salvage first."""
+def check_backend(path: str, label: Label, backend: str, salvages: bool = False) -> None:
+    """Raises WrongBackend, or Damaged while FORCESALVAGE asks for a salvage first which nobody `salvages`."""
     if label.converting_to:
         raise WrongBackend(f"{path} is being converted to {label.converting_to}: run the conversion again to finish it")
     if label.backend != backend:
         raise WrongBackend(f"{path} is a {label.backend} partition, not {backend}")
-    if os.path.exists(os.path.join(path, FORCE_SALVAGE)):
+    if not salvages and os.path.exists(os.path.join(path, FORCE_SALVAGE)):
         raise Damaged(f"{path}/{FORCE_SALVAGE} asks for a salvage of the whole partition first")
 
 

@@ -75,6 +75,7 @@ class Checkout:
         if self.online:
             if self.usable:
                 volume.leave()  # else `destroy` did, and found it in nobody's hands
+            volume.wake()
             return
         try:
             if not self.destroyed:
@@ -102,6 +103,7 @@ async def check_out(volume: Volume, mode: Mode) -> Checkout:
         return await _take(volume, mode)
     except BaseException:
         volume.borrowed = False
+        volume.wake()
         raise
 
 

@@ -267,9 +267,13 @@ class Automaton:
             self.state = new
             self._watch(self, old, event, new)
         if self.state not in EXCLUSIVE:
-            waiters, self._waiters = self._waiters, None
-            for waiter in waiters or ():
-                waiter.callback(None)
+            self.wake()
+
+    def wake(self) -> None:
+        """Have all who wait for a change look again."""
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            waiter.callback(None)
 
     async def settled(self) -> VolumeState:
         """The state, once it is not an exclusive one."""

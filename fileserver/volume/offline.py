@@ -7,7 +7,7 @@ from twisted.logger import Logger
 
 from afs.errors import VolumeError
 from fileserver.interfaces import StoreError
-from fileserver.volume.fsa import GOING_AWAY, Event, VolumeState
+from fileserver.volume.fsa import EXCLUSIVE, GOING_AWAY, Event, VolumeState
 from fileserver.volume.volume import Volume
 
 log = Logger(namespace="fileserver.volume")
@@ -37,6 +37,11 @@ async def soft_detach(volume: Volume) -> None:
         volume.send(Event.OFFLINE_OK, Event.PREATTACH)
 
 
+def in_hand(volume: Volume) -> bool:
+    """Whether a flow or the volume server has it, so that a `withdraw` would wait for that."""
+    return volume.borrowed or volume.state in EXCLUSIVE or volume.state in GOING_AWAY
+
+
 async def withdraw(volume: Volume) -> bool:
     """Close it, sound as it may be, for the salvage of its group. Whether it is now SALVAGING; else it is out of
     service anyway.
@@ -46,7 +51,7 @@ async def withdraw(volume: Volume) -> bool:
         away = state is VolumeState.UNATTACHED and volume.borrowed  # until it is given back
         if away or state in GOING_AWAY or state is VolumeState.SALVAGE_REQ:
             await volume.changed()
-        elif state is VolumeState.PREATTACHED:
+        elif state in (VolumeState.PREATTACHED, VolumeState.UNATTACHED):
             volume.send(Event.DAMAGED)
         elif state is VolumeState.ATTACHED:
             volume.send(Event.DAMAGED)

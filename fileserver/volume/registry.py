@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from errno import EINVAL
 from uuid import UUID
 
@@ -172,6 +172,10 @@ class Registry:
         """The volumes of a partition that were asked for since it was mounted."""
         return self._volumes[number].used()
 
+    def count(self, number: int) -> int:
+        """How many volumes a partition has."""
+        return len(self._volumes[number])
+
     def ids(self, partition: IPartition) -> list[int]:
         """The ids of a partition's volumes, ascending."""
         return sorted(self._volumes[partition.number])
@@ -321,10 +325,11 @@ class Registry:
         other = self.find(header.id)
         if other is not None and (other.partition is partition or header.id == header.parent):
             raise VolumeExists(f"volume {header.id} exists on {other.partition.name}")
-        files = await partition.create_volume(header)
-        volume = self._volumes[partition.number].add(header.id, VolumeState.UNATTACHED)
-        volume.parent = header.parent
-        volume.borrowed = True
+        async with nullcontext() if self.salvages is None else self.salvages.making(partition, header.parent):
+            files = await partition.create_volume(header)
+            volume = self._volumes[partition.number].add(header.id, VolumeState.UNATTACHED)
+            volume.parent = header.parent
+            volume.borrowed = True
         return Checkout(volume, Mode.SECRETLY, header, files, online=False)
 
     def forget(self, volume: Volume) -> None:

@@ -7,7 +7,8 @@ first, and partitions take turns. Calls that wait are held by the registry.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,10 +18,10 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from fileserver.interfaces import IPartition, ISalvager, SalvageFailed, SalvageReport, StoreError
+from fileserver.interfaces import IPartition, ISalvager, ISalvageSession, SalvageFailed, SalvageReport, StoreError
 from fileserver.volume.fsa import Event, VolumeState
 from fileserver.volume.interfaces import Surroundings
-from fileserver.volume.offline import withdraw
+from fileserver.volume.offline import in_hand, withdraw
 from fileserver.volume.volume import Volume
 
 log = Logger(namespace="fileserver.salvage")
@@ -30,6 +31,12 @@ SALVAGE_BUDGET = 16
 
 SALVAGE_PARALLEL = 4
 """`--salvage-parallel`: groups under salvage at a time (salvageserver's default)."""
+
+SWEEP_ATTEMPTS = 3
+"""For a group of a partition under salvage, of which new volumes may turn up meanwhile."""
+
+IN_NEED = (VolumeState.SALVAGING, VolumeState.ERROR)
+"""States that a salvage takes a volume out of."""
 
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
@@ -49,6 +56,10 @@ class Salvage:
     attempts: int = 0
     waiting: bool = True
     running: bool = False
+    closed: bool = False
+    """Nobody has files of the group open, nor gets any."""
+    wanted: bool = False
+    """An operator asked for it: also of volumes that are in no need, or beyond hope."""
     tasks: list[Deferred[None]] = field(default_factory=list)
     messages: int = 0
 
@@ -68,7 +79,7 @@ class Salvages:
         parallel: int = SALVAGE_PARALLEL,
     ) -> None:
         self._surroundings = surroundings
-        self._salvager = salvager
+        self.salvager = salvager
         self._members = members
         self._appeared = appeared
         self._lost = lost
@@ -76,6 +87,8 @@ class Salvages:
         self._groups: dict[tuple[int, int], Salvage] = {}
         self._counts: Counter[int] = Counter()
         self._closed: set[int] = set()
+        self._making: Counter[tuple[int, int]] = Counter()
+        self._waiting: list[Deferred[None]] = []
         self.done = 0
         self.failed = 0
 
@@ -101,7 +114,7 @@ class Salvages:
     def busy(self, volume: Volume) -> bool:
         """See `Damages`."""
         salvage = self._groups.get((volume.partition.number, volume.parent))
-        return salvage is not None and salvage.running
+        return salvage is not None and salvage.closed
 
     def join(self, volume: Volume) -> None:
         """See `Damages`."""
@@ -118,7 +131,7 @@ class Salvages:
         self._closed.add(partition.number)
         for salvage in self:
             if salvage.partition is partition:
-                del self._groups[partition.number, salvage.group]
+                self._forget(salvage)
                 for task in salvage.tasks:
                     task.cancel()
                     await _ended(task)
@@ -126,6 +139,113 @@ class Salvages:
     def enter(self, partition: IPartition) -> None:
         """The partition is open."""
         self._closed.discard(partition.number)
+
+    def in_hand(self, partition: IPartition, group: int, members: Iterable[Volume]) -> bool:
+        """Whether `sweep` would have to wait: the volume server has one of these volumes, or makes one of the group, or
+        it is under salvage.
+        """
+        key = partition.number, group
+        return key in self._groups or self._making[key] > 0 or any(map(in_hand, members))
+
+    async def sweep(
+        self, partition: IPartition, group: int, members: Iterable[Volume], session: ISalvageSession
+    ) -> SalvageReport:
+        """Salvage a group that nobody found damaged, as part of a salvage of the partition. `members` are its volumes
+        as far as they are known. Raises SalvageFailed: its volumes are as before.
+        """
+        while (partition.number, group) in self._groups:
+            await self._news()
+        salvage = Salvage(partition, group, self._surroundings.seconds(), waiting=False, running=True, wanted=True)
+        self._groups[partition.number, group] = salvage
+        found = list(members)
+        for attempt in range(SWEEP_ATTEMPTS):
+            try:
+                await self._close(salvage, partial(list, found))
+                report: SalvageReport = await session.salvage(group, partial(self._tell, salvage))
+            except SalvageFailed:
+                salvage.closed = False
+                # Somebody may have one open of whom we did not know when this began.
+                found = list({*found, *self._members(partition, group)})
+                if attempt + 1 == SWEEP_ATTEMPTS or not any(each.id not in salvage.volumes for each in found):
+                    self.failed += 1
+                    self._let_go(salvage)
+                    raise
+            except BaseException:
+                self._let_go(salvage)
+                raise
+            else:
+                break
+        self.done += 1
+        for volume_id in report.volumes:
+            del self._counts[volume_id]
+        self._finish(salvage, report)
+        return report
+
+    @asynccontextmanager
+    async def making(self, partition: IPartition, group: int) -> AsyncIterator[None]:
+        """While a volume of the group is made, which nobody knows yet. Waits for the end of a salvage."""
+        key = partition.number, group
+        while (salvage := self._groups.get(key)) is not None and salvage.closed:
+            await self._news()
+        self._making[key] += 1
+        try:
+            yield
+        finally:
+            self._making[key] -= 1
+            if not self._making[key]:
+                del self._making[key]
+            self._tell_news()
+
+    async def _close(self, salvage: Salvage, members: Callable[[], Iterable[Volume]]) -> None:
+        """Have all volumes of the group SALVAGING, and nobody their files, as soon as nobody has one in hand: who has
+        one may want another.
+        """
+        key = salvage.partition.number, salvage.group
+        while not salvage.closed:
+            if self._making[key]:
+                await self._news()
+            elif (busy := next(filter(in_hand, members()), None)) is not None:
+                await busy.changed()
+            else:
+                salvage.closed = True
+        withdrawn = [ensureDeferred(self._withdraw(salvage, member)).addErrback(_failed) for member in members()]
+        for each in withdrawn:
+            await _ended(each)
+        for volume in salvage.volumes.values():
+            if volume.state is VolumeState.SALVAGING:
+                volume.send(Event.SCHEDULE, Event.SCHEDULED)
+
+    async def _withdraw(self, salvage: Salvage, member: Volume) -> None:
+        """Goes on when nobody waits for it any more: a volume is not left half withdrawn."""
+        if not await withdraw(member) and not (salvage.wanted and member.state is VolumeState.ERROR):
+            return
+        if self._groups.get((salvage.partition.number, salvage.group)) is salvage:
+            salvage.volumes[member.id] = member
+        else:
+            self._give_back(member)
+
+    def _let_go(self, salvage: Salvage) -> None:
+        """It is over before its end."""
+        self._forget(salvage)
+        for volume in salvage.volumes.values():
+            if volume.state is VolumeState.SALVAGING:
+                volume.send(Event.PREATTACH)
+
+    def _forget(self, salvage: Salvage) -> None:
+        if self._groups.get((salvage.partition.number, salvage.group)) is salvage:
+            del self._groups[salvage.partition.number, salvage.group]
+        self._tell_news()
+
+    def _news(self) -> Deferred[None]:
+        """Fires when a salvage is over, or a volume made."""
+        waiter: Deferred[None] = Deferred(lambda waiter: self._waiting.remove(waiter))
+        self._waiting.append(waiter)
+        return waiter
+
+    def _tell_news(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            waiter.callback(None)
 
     async def _enqueue(self, volume: Volume) -> None:
         partition = volume.partition
@@ -148,7 +268,9 @@ class Salvages:
     def _start_more(self) -> None:
         """The group somebody waits for most, on the partition with the fewest salvages under way."""
         while True:
-            running = Counter(salvage.partition.number for salvage in self._groups.values() if salvage.running)
+            running = Counter(
+                salvage.partition.number for salvage in self._groups.values() if salvage.running and not salvage.wanted
+            )
             waiting = [salvage for salvage in self._groups.values() if salvage.waiting]
             if not waiting or running.total() >= self._parallel:
                 return
@@ -159,14 +281,10 @@ class Salvages:
     async def _salvage(self, salvage: Salvage) -> None:
         """Until it is repaired, lost, or out of budget."""
         try:
-            for member in self._members(salvage.partition, salvage.group):
-                if await withdraw(member):
-                    salvage.volumes[member.id] = member
-            for volume in list(salvage.volumes.values()):
-                volume.send(Event.SCHEDULE, Event.SCHEDULED)
+            await self._close(salvage, partial(self._members, salvage.partition, salvage.group))
             salvage.attempts += 1
             self._counts.update(salvage.damaged)
-            report = await self._salvager.salvage(salvage.partition, salvage.group, partial(self._tell, salvage))
+            report = await self.salvager.salvage(salvage.partition, salvage.group, partial(self._tell, salvage))
         except SalvageFailed as failure:
             self.failed += 1
             self._retry(salvage, failure)
@@ -178,7 +296,7 @@ class Salvages:
     def _retry(self, salvage: Salvage, failure: SalvageFailed) -> None:
         """Those that are not damaged go back; the others are tried again, or left to an operator."""
         group = salvage.group
-        salvage.running = False
+        salvage.running = salvage.closed = False
         log.error("salvage of group {group} failed: {problem}", group=group, problem=failure)
         for volume_id in salvage.volumes.keys() - salvage.damaged:
             self._give_back(salvage.volumes.pop(volume_id))
@@ -190,7 +308,7 @@ class Salvages:
                 volume.send(Event.FAILED)
                 del salvage.volumes[volume_id]
         if not salvage.volumes:
-            del self._groups[salvage.partition.number, group]
+            self._forget(salvage)
             return
         salvage.damaged &= salvage.volumes.keys()
         delay = min(FIRST_RETRY_SECONDS * 2 ** (salvage.attempts - 1), LONGEST_RETRY_SECONDS)
@@ -204,27 +322,29 @@ class Salvages:
 
     def _finish(self, salvage: Salvage, report: SalvageReport) -> None:
         partition = salvage.partition
-        del self._groups[partition.number, salvage.group]
-        log.warn(
-            "group {group} on {partition} is salvaged: {sound} are sound, {lost} lost",
-            group=salvage.group,
-            partition=partition.name,
-            sound=list(report.volumes),
-            lost=list(report.lost),
-        )
+        self._forget(salvage)
+        if salvage.damaged or report.messages:
+            log.warn(
+                "group {group} on {partition} is salvaged: {sound} are sound, {lost} lost",
+                group=salvage.group,
+                partition=partition.name,
+                sound=list(report.volumes),
+                lost=list(report.lost),
+            )
         for volume_id, volume in salvage.volumes.items():
-            if volume.state is VolumeState.SALVAGING and volume_id in report.lost:
+            if volume.state in IN_NEED and volume_id in report.lost:
                 volume.send(Event.DESTROY)
                 self._lost(volume)
             else:
                 self._give_back(volume)
-                self._surroundings.callbacks.break_volume(volume_id)
+                if salvage.damaged or report.messages:
+                    self._surroundings.callbacks.break_volume(volume_id)
         for volume_id in report.volumes:
             if volume_id not in salvage.volumes:
                 self._appeared(partition, volume_id)
 
     def _give_back(self, volume: Volume) -> None:
-        if volume.state is VolumeState.SALVAGING:  # else destroyed meanwhile
+        if volume.state in IN_NEED:  # else destroyed meanwhile
             volume.send(Event.PREATTACH)
 
     def _tell(self, salvage: Salvage, message: str) -> None:

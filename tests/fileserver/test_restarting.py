@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from afs.errors import VolumeError
 from afs.types import AFSFid
-from fileserver.interfaces import Damaged, IPartition, ISalvager, SalvageReport
+from fileserver.interfaces import Damaged, IPartition, ISalvager, ISalvageSession, SalvageReport
 from fileserver.salvager.process import SalvagerProcess
 from fileserver.store.inodes import Special, special_inode
 from fileserver.store.namei_user import open_namei_user
@@ -105,6 +105,15 @@ class Salvager:
         self, partition: IPartition, tell: Callable[[str], None], progress: Callable[[int, int], None]
     ) -> list[SalvageReport]:
         raise NotImplementedError
+
+    async def groups(self, partition: IPartition) -> dict[int, tuple[int, ...]]:
+        raise NotImplementedError
+
+    def session(self, partition: IPartition) -> ISalvageSession:
+        raise NotImplementedError
+
+    def wanted(self, partition: IPartition) -> bool:
+        return False
 
 
 class Held(TestCase):

@@ -11,7 +11,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from afs.errors import VolumeError
-from fileserver.interfaces import Damaged, IPartition, ISalvager, SalvageFailed, SalvageReport
+from fileserver.interfaces import Damaged, IPartition, ISalvager, ISalvageSession, SalvageFailed, SalvageReport
 from fileserver.volser.cloning import create_root, new_header
 from fileserver.volume.checkout import Mode, peek
 from fileserver.volume.fsa import VolumeState
@@ -48,6 +48,15 @@ class Salvager:
         self, partition: IPartition, tell: Callable[[str], None], progress: Callable[[int, int], None]
     ) -> list[SalvageReport]:
         raise NotImplementedError
+
+    async def groups(self, partition: IPartition) -> dict[int, tuple[int, ...]]:
+        raise NotImplementedError
+
+    def session(self, partition: IPartition) -> ISalvageSession:
+        raise NotImplementedError
+
+    def wanted(self, partition: IPartition) -> bool:
+        return False
 
     def done(self, group: int, *volumes: int, lost: tuple[int, ...] = ()) -> None:
         self.jobs.pop(group).callback(SalvageReport(group, volumes or (group,), lost))
