@@ -28,6 +28,8 @@ class Churn:
         self._stop = stop
         self.steps = 0
         self.longest = 0.0
+        self.after = 0
+        """Steps since the longest gap."""
         self.longest_step = ""
         self.errors: list[str] = []
         self._last = time.monotonic()
@@ -58,8 +60,9 @@ class Churn:
             self.errors.append(f"{name}: {problem}")
         self.steps += 1
         now = time.monotonic()
+        self.after += 1
         if now - self._last > self.longest:
-            self.longest, self.longest_step = now - self._last, name
+            self.longest, self.longest_step, self.after = now - self._last, name, 0
         self._last = now
 
 
@@ -71,7 +74,13 @@ def main() -> None:
     """The command."""
     churn = Churn(Path(sys.argv[1]), Path(sys.argv[2]))
     churn.run()
-    result = {"steps": churn.steps, "longest": churn.longest, "step": churn.longest_step, "errors": churn.errors}
+    result = {
+        "steps": churn.steps,
+        "longest": churn.longest,
+        "step": churn.longest_step,
+        "after": churn.after,
+        "errors": churn.errors,
+    }
     sys.stdout.write(json.dumps(result) + "\n")
 
 

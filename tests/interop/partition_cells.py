@@ -57,9 +57,10 @@ DEAD_SECONDS = 8.0
 class PartitionCell:
     """See the module. After `start` both servers run; nothing is defined but /vicepa of each."""
 
-    def __init__(self, case: InteropTest, hooks: Mapping[str, str] | None = None) -> None:
-        """`hooks`: name -> text of a program that both servers find in /shared."""
+    def __init__(self, case: InteropTest, hooks: Mapping[str, str] | None = None, options: Sequence[str] = ()) -> None:
+        """`hooks`: name -> text of a program that both servers find in /shared; `options`: further ones of theirs."""
         self.case = case
+        self.options = options
         self.network: Network = case.new_network()
         self.storage = self.network.directory / "storage"
         self.partition = self.storage / "vicepd"
@@ -103,6 +104,7 @@ class PartitionCell:
         log = node.home / "afs-fileserver.log"
         before = log.stat().st_size if log.exists() else 0
         options = ["--address", node.address, "--state", str(node.home / "state"), "--partition", "/vicepa"]
+        options += ["--protection", "none", *self.options]
         self.daemons[name] = start_plugin(node, "afs-fileserver", *options, twistd=twistd)
         return before
 
@@ -176,9 +178,14 @@ class PartitionCell:
         request = PartitionRequest(uuid4(), PREASON.OPERATOR)
         return VolPartitionOrder(self.uuid, request, int(deadline * 1000), flags)
 
-    async def mount(self, name: str, *, force: bool = False, deadline: float = 0.0, may: bool = True) -> VolOperation:
+    async def mount(
+        self, name: str, *, force: bool = False, takeover: bool = False, deadline: float = 0.0, may: bool = True
+    ) -> VolOperation:
         """On a server, to the end. NodeFailed when it fails and `may`, when it succeeds otherwise."""
-        begun = await self.volser(name).MountPartition(self.order(force, deadline))
+        order = self.order(force, deadline)
+        if takeover:
+            order.flags |= PMOUNT.TAKEOVER
+        begun = await self.volser(name).MountPartition(order)
         return self._expected(name, await self.ended(name, begun), may)
 
     async def unmount(self, name: str, *, force: bool = False, deadline: float = 0.0, may: bool = True) -> VolOperation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from typing import Any
@@ -17,10 +18,13 @@ from afs.rpc.partitions import PartitionRequest, PartitionServer
 from afs.rpc.volpartitions import VOPS, VolOperation, VolPartitionOrder
 from tests.interop.case import InteropTest
 from tests.interop.namespaces import CHECKOUT
-from tests.interop.partition_cells import VOLUME, PartitionCell
+from tests.interop.partition_cells import SHARED, VOLUME, PartitionCell
 from tests.support.budget import budget
 
 CHURN = CHECKOUT / "tests" / "interop" / "churn.py"
+TAKEN_SECONDS = 20.0
+"""After a takeover: clients send again what was in flight after some 4.5 s, or 13."""
+
 PERIOD_SECONDS = 0.5
 """Between two moves: clients do some hundred steps in it."""
 
@@ -82,6 +86,28 @@ class MoveTests(InteropTest):
         for report in reports:
             self.assertEqual(report["errors"], [])
             self.assertGreater(report["steps"], 100)
+
+    async def test_takeover(self) -> None:
+        """A server dies with its node's network while FUSE clients work; one command brings the partition back on the
+        other, which answers at the dead one's address: no error, and the calls in flight go on there.
+        """
+        hook = (CHECKOUT / "contrib" / "hooks" / "address").read_text()
+        cell = PartitionCell(self, {"address": hook}, ["--address-hook", f"{SHARED}/address"])
+        await cell.start()
+        await cell.share()
+        fuses = [self._churning(cell, name) for name in ("cb", "cc")]
+        await self._pause(PERIOD_SECONDS)
+        cell.network.plug(cell.nodes["fs1"], False)
+        await cell.stop("fs1", signal.SIGKILL)
+        await cell.mount("fs2", force=True, takeover=True)
+        await self._pause(TAKEN_SECONDS)
+        reports = [await self._report(cell, name, running) for name, running in fuses]
+        print(
+            *(f"\n  FUSE: {each['steps']} steps, longest {each['longest']:.3f} s ({each['step']})" for each in reports)
+        )
+        for report in reports:
+            self.assertEqual(report["errors"], [])
+            self.assertGreater(report["after"], 0)
 
     async def _move(self, cell: PartitionCell, source: str, target: str) -> VolOperation:
         order = VolPartitionOrder(cell.uuid, PartitionRequest(uuid4()))
