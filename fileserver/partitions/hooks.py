@@ -25,7 +25,7 @@ HOOK_SECONDS = 30.0
 
 
 class Verb(StrEnum):
-    """What a hook is asked to do."""
+    """What a hook is asked to do. To mount what is mounted, or to unmount what is not, is a success."""
 
     MOUNT = "mount"
     UNMOUNT = "unmount"

@@ -259,7 +259,7 @@ class Partitions:
             finally:
                 if self.means.registry.partition(known.number) is None:
                     del self.mounted[known.uuid]
-        was_ours = await release(self.means, known, order)
+        was_ours = await release(self.means, known, operation, order, again=mounted is None)
         return VOPS.DONE if mounted is not None or was_ours else VOPS.ALREADY
 
     def _wanted_elsewhere(self, known: Known, reason: str) -> None:

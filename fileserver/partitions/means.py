@@ -13,6 +13,7 @@ from afs.rpc.partitions import PREASON, PartitionRequest
 from afs.rpc.volpartitions import AFSVolPartitions
 from fileserver.channel import Address
 from fileserver.interfaces import IPartition
+from fileserver.partitions.hooks import HOOK_SECONDS
 from fileserver.partitions.journal import Journal
 from fileserver.partitions.label import Label
 from fileserver.partitions.table import Known, Table
@@ -55,6 +56,11 @@ class Order:
     automatic: bool = False
     """Nobody asked: only what the VLDB and the label name as ours is mounted."""
     deadline: float | None = None
+
+
+def hook_seconds(order: Order) -> float:
+    """How long a hook may take: as the order says, unless nobody gave it."""
+    return HOOK_SECONDS if order.deadline is None or order.automatic else order.deadline
 
 
 @dataclass(slots=True, eq=False)

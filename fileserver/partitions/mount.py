@@ -21,7 +21,7 @@ from fileserver.interfaces import Damaged, StoreError
 from fileserver.partitions.hooks import HookFailed, Verb, run_hook
 from fileserver.partitions.journal import Journal, read_journal
 from fileserver.partitions.label import HeldLabel, Label
-from fileserver.partitions.means import MEMORY, TAKE_SECONDS, Means, Mounted, Order
+from fileserver.partitions.means import MEMORY, TAKE_SECONDS, Means, Mounted, Order, hook_seconds
 from fileserver.partitions.operations import Operation
 from fileserver.partitions.salvage import salvage_first
 from fileserver.partitions.table import Known
@@ -55,6 +55,8 @@ async def mount(
             mounted = Mounted(known, await means.in_thread(means.openers[MEMORY], known, Tenancy()), epoch)
         else:
             mounted = await _open(means, known, epoch, order, ended, undo)
+            if known.hook:
+                means.table.put(replace(means.table.get(known.uuid) or known, taken=mounted.epoch))
             operation.step(VSTEP.LABELLED)
         undo.push_async_callback(mounted.partition.close)
         await salvage_first(means, mounted.partition, operation)
@@ -88,6 +90,8 @@ async def _own(means: Means, known: Known, order: Order, undo: AsyncExitStack) -
     found = await means.vldb.get(known.uuid)
     if found is None:
         raise Refused(f"the VLDB does not know partition {known.uuid}: define it")
+    if known.hook and not order.force and _is_unfenced(found, known, means):
+        raise Refused("it was taken by force, and who had it may not have been fenced: mount it by force")
     if found.owner.uuid == means.own and (label is None or label.epoch <= found.epoch):
         if order.automatic and label is not None and label.owner not in (None, means.own):
             raise Refused(f"the VLDB names this server, the label server {label.owner}: mount it by command")
@@ -95,6 +99,11 @@ async def _own(means: Means, known: Known, order: Order, undo: AsyncExitStack) -
     if order.automatic and not _may_resume(found, label, means):
         raise Refused(f"the VLDB names server {found.owner.uuid} at epoch {found.epoch}")
     return await _claim(means, known, found, label, order, undo)
+
+
+def _is_unfenced(found: PartitionObject, known: Known, means: Means) -> bool:
+    """Whether a forced mount of ours has got as far as the VLDB, and perhaps no further."""
+    return found.owner.uuid == means.own and bool(found.tenure.flags & PCLAIM.FORCE) and found.epoch != known.taken
 
 
 def _may_resume(found: PartitionObject, label: Label | None, means: Means) -> bool:
@@ -141,11 +150,11 @@ async def _give_back(means: Means, known: Known, epoch: int) -> None:
 
 async def _run_hooks(means: Means, known: Known, operation: Operation, order: Order, undo: AsyncExitStack) -> None:
     if order.force:
-        await means.in_thread(run_hook, known.hook, Verb.FENCE, known.uuid, known.path)
+        await means.in_thread(run_hook, known.hook, Verb.FENCE, known.uuid, known.path, hook_seconds(order))
         operation.step(VSTEP.FENCED)
-    await means.in_thread(run_hook, known.hook, Verb.MOUNT, known.uuid, known.path)
+    undo.push_async_callback(_unmount_again, means, known)  # one that failed may have come half way
+    await means.in_thread(run_hook, known.hook, Verb.MOUNT, known.uuid, known.path, hook_seconds(order))
     operation.step(VSTEP.HOOKED)
-    undo.push_async_callback(_unmount_again, means, known)
 
 
 async def _unmount_again(means: Means, known: Known) -> None:
@@ -193,6 +202,8 @@ async def _take(
         try:
             held, label = await means.in_thread(taking.run, TAKE_SECONDS if order.deadline is None else order.deadline)
         except Superseded as newer:
+            if order.automatic and newer.label.owner != means.own:
+                raise
             if attempt + 1 == CLAIMS or not await means.vldb.has_partitions():
                 raise
             found = await means.vldb.get(known.uuid)

@@ -30,7 +30,7 @@ class Known:
     """One partition cleared for mounting here.
 
     `hook` is a program (hooks.py), empty for none. `wanted`: to be mounted whenever the server runs. `backend` is a
-    back-end type's name.
+    back-end type's name. `taken` is the epoch at which this server has last made the label its own.
     """
 
     uuid: UUID
@@ -40,6 +40,7 @@ class Known:
     hook: str = ""
     priority: int = 0
     wanted: bool = False
+    taken: int = 0
 
     @property
     def name(self) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+from uuid import UUID
+
 from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.logger import Logger
 
@@ -9,7 +13,8 @@ from afs.rpc.volpartitions import VCOUNT, VSTEP
 from fileserver.interfaces import StoreError
 from fileserver.partitions.hooks import Verb, run_hook
 from fileserver.partitions.journal import Contact, read_journal
-from fileserver.partitions.means import DRAIN_SECONDS, Means, Mounted, Order
+from fileserver.partitions.label import HeldLabel, Label
+from fileserver.partitions.means import DRAIN_SECONDS, MEMORY, Means, Mounted, Order, hook_seconds
 from fileserver.partitions.operations import Operation
 from fileserver.partitions.table import Known
 from fileserver.partitions.take import Refused
@@ -40,9 +45,7 @@ async def take_down(means: Means, mounted: Mounted, operation: Operation, order:
         operation.step(VSTEP.RELEASED)
     finally:
         means.registry.dismiss(volumes, told.refusal)
-    if known.hook:
-        await means.in_thread(run_hook, known.hook, Verb.UNMOUNT, known.uuid, known.path)
-        operation.step(VSTEP.HOOKED)
+    await _put_away(means, known, operation, order)
 
 
 async def _let_go(means: Means, mounted: Mounted, unreached: list[Contact]) -> None:
@@ -63,15 +66,44 @@ async def tell_journal(means: Means, mounted: Mounted) -> None:
     log.info("{name}: {heard} of {all} clients told", name=mounted.known.name, heard=sum(heard), all=len(contacts))
 
 
-async def release(means: Means, known: Known, order: Order) -> bool:
-    """Give it up in the VLDB, where it may be ours. Whether it was. Raises VldbError."""
-    if not await means.vldb.has_partitions():
-        return False
-    found = await means.vldb.get(known.uuid)
-    if found is None or found.owner.uuid != means.own:
+async def _put_away(means: Means, known: Known, operation: Operation, order: Order) -> None:
+    if known.hook:
+        await means.in_thread(run_hook, known.hook, Verb.UNMOUNT, known.uuid, known.path, hook_seconds(order))
+        operation.step(VSTEP.HOOKED)
+
+
+async def release(means: Means, known: Known, operation: Operation, order: Order, again: bool) -> bool:
+    """Give it up in the VLDB, where it may be ours. Whether it was. `again`: it is not mounted here; an unmount that
+    was killed, or whose hook failed, is brought to its end. Raises StoreError, OSError.
+    """
+    counted = await means.vldb.has_partitions()
+    found = await means.vldb.get(known.uuid) if counted else None
+    ours = found is not None and found.owner.uuid == means.own
+    if again:
+        if ours or not counted:
+            await means.in_thread(_disown, known, means.own)
+        await _put_away(means, known, operation, order)
+    if found is None or not ours:
         return False
     await means.vldb.release(known.uuid, found.epoch, order.request)
     return True
+
+
+def _disown(known: Known, own: UUID) -> None:
+    """Take our name off a label that a server which was killed left so. Its state goes on saying how that was. Nothing
+    is done where the storage is not there any more. Raises OSError (EBUSY: a process has it open), Damaged.
+    """
+    if known.backend == MEMORY or not os.path.isdir(known.path):
+        return
+    label = Label.read(known.path)
+    if label is None or (label.uuid, label.owner) != (known.uuid, own):
+        return
+    held, label = HeldLabel.acquire(known.path)
+    try:
+        if label.owner == own:
+            held.write(replace(label, owner=None))
+    finally:
+        held.close()
 
 
 async def abandon(means: Means, mounted: Mounted) -> None:
