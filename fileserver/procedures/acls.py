@@ -12,7 +12,7 @@ from fileserver import rights
 from fileserver.interfaces import Damaged
 from fileserver.procedures.base import Base, Untranslated, log, procedure
 from rx.constants import RxgenCode
-from rx.errors import Abort
+from rx.errors import Abort, RxError
 
 
 class ACLs(Base):
@@ -30,7 +30,7 @@ class ACLs(Base):
                     raise Damaged(f"{target.vn!r}: {bad}") from bad
                 reported = target.status(self.server.now())
             sync = volume.volsync
-        return await access_list.to_text(self.server.names), reported, sync
+        return await self._text(access_list), reported, sync
 
     @procedure
     async def StoreACL(self, fid: AFSFid, access_list: bytes) -> tuple[AFSFetchStatus, AFSVolSync]:
@@ -72,11 +72,21 @@ class ACLs(Base):
         await self.server.breaks.tell(broken)
         return reported, sync
 
+    async def _text(self, access_list: AccessList) -> bytes:
+        """Raises Abort(EIO) when no protection server knows the names, as OpenAFS does."""
+        try:
+            return await access_list.to_text(self.server.names)
+        except RxError as error:
+            if error.code == errno.E2BIG:
+                raise
+            raise Abort(errno.EIO, f"no names: {error}") from error
+
     async def _parse(self, text: bytes) -> AccessList | Abort:
+        """The list, or the refusal: EINVAL, as OpenAFS's, also when no protection server knows the names."""
         try:
             return await parse_acl(text, self.server.names)
-        except Abort as abort:
-            return abort
+        except RxError as error:
+            return Abort(errno.EINVAL, str(error))
 
 
 def _either_way(word: int) -> tuple[str, str]:

@@ -84,8 +84,8 @@ class Durability:
         self._written.add(volume)
 
     async def asked(self, volume: Volume) -> None:
-        """A client wants what it stored to be on disk. Raises OSError."""
-        if self.mode in (Sync.EVERY, Sync.ALWAYS):
+        """A client wants what it stored to be on disk; in mode `every` it is before the answer anyway. Raises OSError."""
+        if self.mode is Sync.ALWAYS:
             await self._sync(volume)
         elif self.mode is Sync.DELAYED:
             self._asked.add(volume)
@@ -115,9 +115,10 @@ class Durability:
                 log.critical("{partition} does not sync: {problem}", partition=volume.partition.name, problem=problem)
 
     async def _sync(self, volume: Volume) -> None:
-        """Everything on the volume's partition, as it is now."""
+        """Everything on the volume's partition, as it is now. Volumes in use may be written to in this very moment."""
         partition = volume.partition
-        written, asked = ({each for each in of if each.partition is partition} for of in (self._written, self._asked))
+        written = {each for each in self._written if each.partition is partition and not each.users}
+        asked = {each for each in self._asked if each.partition is partition}
         self._written -= written
         self._asked -= asked
         try:
