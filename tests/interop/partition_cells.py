@@ -142,6 +142,10 @@ class PartitionCell:
         self.case.addCleanup(lambda: Deferred.fromCoroutine(client.stop()))
         return client
 
+    def administrator(self) -> FileClient:
+        """One with the cell's key."""
+        return self.client("db", security=self._security)
+
     def fuse(self, name: str = "ca") -> FuseClient:
         """A stock FUSE client on a node of its own."""
         client = FuseClient(add_node(self.network, name, "db"))
@@ -161,8 +165,7 @@ class PartitionCell:
         await self.define("fs2", uuid=self.uuid, backend=backend.encode(), **changes)
         await self.mount("fs1")
         (await self.vos("create", "fs1", "d", VOLUME, "-maxquota", "0")).check()
-        administrator = self.client("db", security=self._security)
-        await administrator.set_acl("/", WORLD)
+        await self.administrator().set_acl("/", WORLD)
 
     async def define(self, name: str, **changes: Any) -> VolPartitionState:
         """On a server; NodeFailed with the reason of a refusal."""
