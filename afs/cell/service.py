@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import closing
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.application.service import IService, IServiceMaker
 from twisted.internet.defer import CancelledError, Deferred
@@ -28,12 +28,15 @@ from afs.keys import KeyFileDamaged, KeyStore
 from afs.logs import LoggedService, end_with
 from afs.session import FILESERVER_PORT
 from afs.taps import TapOption
+from rx.constants import RxCode
 from rx.errors import Abort, CallLost, RxError
 
 log = Logger()
 
 READY_SECONDS = 60.0
 """For every service to answer: twice what a fileserver may wait before it tries its vlserver again."""
+PREPARATION_SECONDS = 180.0
+"""For all that precedes the ready line. A server that holds a call also keeps it alive: no other limit would end it."""
 PROBE_SECONDS = 2.0
 """What one probe of a service in this very process may take."""
 PAUSE_SECONDS = 0.1
@@ -103,6 +106,7 @@ class CellService(LoggedService):
         )
         self._client.start()
         self._preparation = Deferred.fromCoroutine(self._prepare(self._client))
+        self._preparation.addTimeout(PREPARATION_SECONDS, self._reactor, _too_late)
         self._preparation.addErrback(self._stop_with)
 
     def stopService(self) -> Deferred[None]:
@@ -189,6 +193,10 @@ class CellService(LoggedService):
         # After everything has been stopped; twistd itself would exit with 0.
         self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
         self._reactor.stop()
+
+
+def _too_late(_outcome: object, seconds: float) -> NoReturn:
+    raise CallLost(RxCode.RX_CALL_TIMEOUT, f"not ready after {seconds:.0f} s, a server answers no call but holds it")
 
 
 def _service(tapname: str, words: Sequence[str]) -> IService:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ AS_NOBODY = [
     "--ambient-caps=+dac_read_search",
 ]
 READY_SECONDS = 60.0
+TWISTD = "from twisted.scripts.twistd import run; run()"
+IMPATIENT = f"import afs.cell.service; afs.cell.service.PREPARATION_SECONDS = 3; {TWISTD}"
 PORTS = (7000, 7003, 7005)
 
 
@@ -70,12 +72,11 @@ class CellTests(TestCase):
             self.prefix = AS_NOBODY
         self.address = free_address()
 
-    def start(self, *options: str) -> subprocess.Popen[str]:
+    def start(self, *options: str, program: str = TWISTD) -> subprocess.Popen[str]:
         """Start afs-cell; its standard output and error are pipes."""
-        twistd = str(Path(sys.executable).with_name("twistd"))
         words = ["--nodaemon", "--pidfile=", "afs-cell", "--address", self.address, "--directory", "cell", *options]
         process = subprocess.Popen(
-            [*self.prefix, sys.executable, twistd, *words],
+            [*self.prefix, sys.executable, "-c", program, *words],
             cwd=self.home,
             env=os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"},
             stdin=subprocess.DEVNULL,
@@ -90,12 +91,19 @@ class CellTests(TestCase):
         """All lines it prints until the last of the commands."""
         assert process.stdout is not None
         lines: list[str] = []
-        deadline = time.monotonic() + READY_SECONDS
-        while not lines or not lines[-1].startswith("umount "):
-            line = process.stdout.readline()
-            if not line or time.monotonic() > deadline:
-                self.fail(f"not ready: {lines} {process.stderr.read() if process.stderr and not line else ''}")
-            lines.append(line.rstrip("\n"))
+        # Nothing else ends the wait for a line that never comes: the reactor with trial's timeouts stands still.
+        late = threading.Timer(READY_SECONDS, process.kill)
+        late.start()
+        try:
+            while not lines or not lines[-1].startswith("umount "):
+                line = process.stdout.readline()
+                if not line:
+                    log = self.home / "cell/log"
+                    said = [process.stderr.read() if process.stderr else "", log.read_text() if log.exists() else ""]
+                    self.fail("\n".join(["not ready:", *lines, *said]))
+                lines.append(line.rstrip("\n"))
+        finally:
+            late.cancel()
         return lines
 
     def stop(self, process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, str]:
@@ -219,6 +227,15 @@ class CellTests(TestCase):
         out, error = process.communicate(timeout=READY_SECONDS)
         self.assertEqual((process.returncode, out), (1, ""))
         self.assertRegex(error, r"^afs-cell: afs-vlserver: .*vldb\.sqlite: file is not a database\n$")
+
+    def test_held_call(self) -> None:
+        """A server that keeps a call waiting, and alive, is no reason to wait for ever: it is said, with exit status 1."""
+        script = self.home / "hold.faults"
+        script.write_text("hold opcode=GetTime\n")
+        process = self.start("--tap", f"faults:{script}", program=IMPATIENT)
+        out, error = process.communicate(timeout=READY_SECONDS)
+        self.assertEqual((process.returncode, out), (1, ""))
+        self.assertRegex(error, r"^afs-cell: .*not ready after 3 s.*\n$")
 
     def test_words_that_name_no_cell(self) -> None:
         """A name that no cell can have is refused before anything is made."""
