@@ -229,7 +229,7 @@ class CellTests(TestCase):
         self.assertRegex(error, r"^afs-cell: afs-vlserver: .*vldb\.sqlite: file is not a database\n$")
 
     def test_held_call(self) -> None:
-        """A server that keeps a call waiting, and alive, is no reason to wait for ever: it is said, with exit status 1."""
+        """A server that keeps a call waiting, and alive, is not waited for for ever: it is said, with exit status 1."""
         script = self.home / "hold.faults"
         script.write_text("hold opcode=GetTime\n")
         process = self.start("--tap", f"faults:{script}", program=IMPATIENT)
