@@ -59,12 +59,15 @@ class Descriptors:
 
     def get(self, key: Key, opener: Callable[[], int]) -> Descriptor:
         """The open file of that key; `opener` makes a descriptor where there is none. Raises what `opener` raises."""
+        return self.find(key) or self.put(key, opener())
+
+    def find(self, key: Key) -> Descriptor | None:
+        """The open file of that key, if it is kept."""
         with self._lock:
             found = self._open.get(key)
             if found is not None:
                 self._open.move_to_end(key)
-                return found
-        return self.put(key, opener())
+            return found
 
     def put(self, key: Key, fd: int) -> Descriptor:
         """Keep a freshly opened descriptor."""

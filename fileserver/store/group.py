@@ -14,6 +14,7 @@ from errno import ENOSPC
 from threading import Lock, RLock
 
 from fileserver.interfaces import Damaged
+from fileserver.store.at_hand import open_at_hand
 from fileserver.store.descriptors import Descriptor, Descriptors
 from fileserver.store.formats import (
     FORMAT_VERSION,
@@ -80,6 +81,14 @@ class Group:
     def open(self, inode: int) -> Descriptor:
         """The inode's file, from the cache or opened. Raises FileNotFoundError."""
         return self._descriptors.get((self.parent, inode), lambda: os.open(self.path(inode), os.O_RDWR | os.O_CLOEXEC))
+
+    def at_hand(self, inode: int) -> Descriptor | None:
+        """The same, None where a disk may have to be waited for."""
+        return self._descriptors.find((self.parent, inode)) or self._opened_at_hand(inode)
+
+    def _opened_at_hand(self, inode: int) -> Descriptor | None:
+        fd = open_at_hand(self.path(inode))
+        return None if fd is None else self._descriptors.put((self.parent, inode), fd)
 
     def open_special(self, volume_id: int, kind: Special) -> Descriptor:
         """A volume's special file. Raises Damaged when it is missing."""

@@ -1,8 +1,9 @@
 """One volume's files in the namei layout: header, vnode indexes, content and clones.
 
-Small operations are a few system calls on the page cache and run where they are called; what moves much data or waits
-for a disk goes to a thread. The order of steps is what makes a kill harmless: content before the record that names
-it, a record before the content it let go of.
+Small operations are a few system calls on the page cache and run where they are called; what moves much data goes to a
+thread, and so does every read that the cache cannot answer (at_hand.py). Small writes only fill the cache: they wait
+for a disk when the system has too much to write back already, which it cannot be asked before. The order of steps is
+what makes a kill harmless: content before the record that names it, a record before the content it let go of.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import ParamSpec, TypeVar
 from zope.interface import implementer
 
 from fileserver.interfaces import Damaged, IVolumeFiles, NoSuchVnode, Vnode, VolumeHeader
+from fileserver.store.at_hand import read_at_hand
 from fileserver.store.descriptors import Descriptor
 from fileserver.store.formats import (
     CLONED,
@@ -30,7 +32,7 @@ from fileserver.store.formats import (
     unpack_vnode,
 )
 from fileserver.store.group import RECORD_SIZES, STAMPS, Group, index_of, record_offset, write_all
-from fileserver.store.inodes import MAX_VNODE, Special
+from fileserver.store.inodes import MAX_VNODE, Special, special_inode
 from fileserver.store.syscalls import copy_sparse, cut, reserve, sync_file_system
 from fileserver.store.threads import Threads
 
@@ -85,6 +87,8 @@ class VolumeFiles:
         return sorted(await self._threads.run(self._scan))
 
     async def read_vnode(self, number: int) -> Vnode:
+        if number not in self._records and not self._record_at_hand(number):
+            await self._threads.run(self._record, number)
         return unpack_vnode(self._record(number))[0]
 
     async def write_vnode(self, number: int, vnode: Vnode) -> None:
@@ -102,7 +106,9 @@ class VolumeFiles:
         await self._run(self._size(inode), self._remove, number, inode)
 
     async def read(self, number: int, offset: int, size: int) -> bytes:
-        return await self._run(size, _read, self._content(number), offset, size)
+        file = self._at_hand(number) or await self._fetched(number)
+        found = read_at_hand(file, size, offset) if size <= INLINE_SIZE else None
+        return found if found is not None else await self._threads.run(_read, file, offset, size)
 
     async def write(self, number: int, offset: int, data: bytes) -> None:
         file = await self._own(number)
@@ -113,7 +119,8 @@ class VolumeFiles:
         await self._run(os.fstat(file.fd).st_size - length, cut, file, length)
 
     async def content_length(self, number: int) -> int:
-        return os.fstat(self._content(number).fd).st_size
+        file = self._at_hand(number) or await self._fetched(number)
+        return os.fstat(file.fd).st_size
 
     async def clone_to(self, target: IVolumeFiles) -> None:
         assert isinstance(target, VolumeFiles) and target.group is self.group, "a clone stays in its group"
@@ -160,7 +167,25 @@ class VolumeFiles:
         kind = index_of(number)
         size = RECORD_SIZES[kind]
         data = os.pread(self._special(kind).fd, size, record_offset(number)) if 0 < number <= MAX_VNODE else b""
-        if data and len(data) < size:
+        return self._checked(number, data)
+
+    def _record_at_hand(self, number: int) -> bytes | None:
+        """The same, None where a disk would have to be waited for."""
+        known = self._records.get(number)
+        if known is not None or not 0 < number <= MAX_VNODE:
+            return known
+        kind = index_of(number)
+        try:
+            index = self.group.at_hand(special_inode(self.id, kind))
+        except FileNotFoundError:
+            return None  # `_record` says what is wrong
+        data = read_at_hand(index, RECORD_SIZES[kind], record_offset(number)) if index is not None else None
+        return self._checked(number, data) if data is not None else None
+
+    def _checked(self, number: int, data: bytes) -> bytes:
+        """Raises NoSuchVnode, Damaged."""
+        kind = index_of(number)
+        if data and len(data) < RECORD_SIZES[kind]:
             raise Damaged(f"volume {self.id}: the {kind.name} ends inside the record of vnode {number}")
         if not data or not data[0] & 7:
             raise NoSuchVnode(f"no vnode {number} in volume {self.id}")
@@ -184,6 +209,21 @@ class VolumeFiles:
     def _content(self, number: int) -> Descriptor:
         record = VNODE.unpack(self._record(number))
         return self._open(number, record.inode_lo | record.inode_hi << 32)
+
+    def _at_hand(self, number: int) -> Descriptor | None:
+        """The vnode's content, open, if no disk has to be waited for."""
+        data = self._record_at_hand(number)
+        if data is None:
+            return None
+        record = VNODE.unpack(data)
+        try:
+            return self.group.at_hand(record.inode_lo | record.inode_hi << 32)
+        except FileNotFoundError:
+            return None  # `_content` says what is wrong
+
+    async def _fetched(self, number: int) -> Descriptor:
+        """The same, from a disk that may take its time."""
+        return await self._threads.run(self._content, number)
 
     def _open(self, number: int, inode: int) -> Descriptor:
         try:
@@ -233,10 +273,10 @@ class VolumeFiles:
 
     async def _own(self, number: int, keep: int | None = None) -> Descriptor:
         """The vnode's content, open; copied first (up to `keep` bytes) when other volumes share it."""
+        file = self._at_hand(number) or await self._fetched(number)
         data = self._record(number)
         record = VNODE.unpack(data)
         inode = record.inode_lo | record.inode_hi << 32
-        file = self._open(number, inode)
         if self.group.count(inode) == 1:
             return file
         length = os.fstat(file.fd).st_size

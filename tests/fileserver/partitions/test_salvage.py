@@ -57,7 +57,7 @@ class Gated(SalvagerProcess):
     ) -> list[SalvageReport]:
         if self.stops:
             progress(0, 1)
-            reactor.callLater(0, self.began.callback, None)  # type: ignore[attr-defined]
+            reactor.callLater(0, self.began.callback, None)
             await self.gate
         return await super().salvage_partition(partition, tell, progress)
 
@@ -70,7 +70,7 @@ class GatedSession:
 
     async def salvage(self, group: int, tell: Callable[[str], None]) -> SalvageReport:
         if group == self.salvager.stops:
-            reactor.callLater(0, self.salvager.began.callback, None)  # type: ignore[attr-defined]
+            reactor.callLater(0, self.salvager.began.callback, None)
             await self.salvager.gate
         report: SalvageReport = await self.session.salvage(group, tell)
         self.salvager.salvaged.append(group)
