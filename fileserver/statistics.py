@@ -6,13 +6,17 @@ places. What is not measured is zero, as in much of OpenAFS's own.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
+from functools import reduce
+from pathlib import Path
+from resource import getpagesize
 
 from afs.rpc.fs import AFS_DISKNAMESIZE, ViceDisk, ViceStatistics
 from fileserver.callbacks import Callbacks
 from fileserver.hosts import Host, Hosts
 from fileserver.interfaces import IPartition
+from fileserver.timings import Timing, Transfers, int32, timeval
 
 ACTIVE_SECONDS = 15 * 60
 """A workstation that called within this time counts as active."""
@@ -56,16 +60,9 @@ OPERATIONS = (
 )
 """RPCs in the order of FS_STATS_RPCIDX, each with the forms OpenAFS counts together."""
 
-OPERATION_WORDS = 18
-"""struct fs_stats_opTimingData: numOps, numSuccesses, four timevals of 64-bit words."""
-
-TRANSFER_WORDS = 30
-"""struct fs_stats_xferData."""
-
-EPOCH_WORDS = 4
-"""A timeval."""
-
 CALLBACK_WORDS = 16
+
+PAGE_SIZE = getpagesize()
 
 
 class Statistics:
@@ -73,20 +70,20 @@ class Statistics:
 
     def __init__(self, started: float) -> None:
         self.started = int(started)
-        self.calls: Counter[str] = Counter()
-        self.fetched_bytes = 0
-        self.stored_bytes = 0
+        self.timings: defaultdict[str, Timing] = defaultdict(Timing)
+        self.fetches = Transfers()
+        self.stores = Transfers()
         self._perf_calls = 0
 
-    def count(self, name: str) -> None:
+    def count(self, name: str) -> Timing:
         """One more call of that RPC."""
-        self.calls[name] += 1
+        timing = self.timings[name]
+        timing.calls += 1
+        return timing
 
-    def fetched(self, size: int) -> None:
-        self.fetched_bytes += size
-
-    def stored(self, size: int) -> None:
-        self.stored_bytes += size
+    def calls(self, *names: str) -> int:
+        """How often these RPCs were called."""
+        return sum(self.timings[name].calls for name in names)
 
     def vice_statistics(
         self, partitions: Iterable[IPartition], hosts: Hosts, connections: int, now: float
@@ -97,13 +94,16 @@ class Statistics:
             CurrentTime=int(now),
             StartTime=self.started,
             CurrentConnections=connections,
-            TotalViceCalls=self.calls.total() & 0xFFFFFFFF,
+            TotalViceCalls=self._all_calls & 0xFFFFFFFF,
             TotalFetchs=self._fetches & 0xFFFFFFFF,
-            FetchDatas=self._sum("FetchData", "FetchData64") & 0xFFFFFFFF,
-            FetchedBytes=self.fetched_bytes & 0xFFFFFFFF,
+            FetchDatas=self.calls("FetchData", "FetchData64") & 0xFFFFFFFF,
+            FetchedBytes=self.fetches.size & 0xFFFFFFFF,
+            FetchDataRate=self._rate(self.fetches, now) & 0x7FFFFFFF,
             TotalStores=self._stores & 0xFFFFFFFF,
-            StoreDatas=self._sum("StoreData", "StoreData64") & 0xFFFFFFFF,
-            StoredBytes=self.stored_bytes & 0xFFFFFFFF,
+            StoreDatas=self.calls("StoreData", "StoreData64") & 0xFFFFFFFF,
+            StoredBytes=self.stores.size & 0xFFFFFFFF,
+            StoreDataRate=self._rate(self.stores, now) & 0x7FFFFFFF,
+            ProcessSize=process_size(),
             WorkStations=stations,
             ActiveWorkStations=active,
         )
@@ -118,21 +118,21 @@ class Statistics:
         stations, active = _workstations(hosts, now)
         return (
             int(now),
-            0,  # BootTime
+            0,  # BootTime, which OpenAFS does not fill in either
             self.started,
             connections,
             self._fetches,
-            self._sum("FetchData", "FetchData64"),
-            self.fetched_bytes,
-            0,  # FetchDataRate
+            self.calls("FetchData", "FetchData64"),
+            self.fetches.size,
+            self._rate(self.fetches, now),
             self._stores,
-            self._sum("StoreData", "StoreData64"),
-            self.stored_bytes,
-            0,  # StoreDataRate
-            self.calls.total(),
+            self.calls("StoreData", "StoreData64"),
+            self.stores.size,
+            self._rate(self.stores, now),
+            self._all_calls,
             stations,
             active,
-            0,  # ProcessSize
+            process_size(),
         )
 
     def performance(self, hosts: Hosts, clients: int) -> list[int]:
@@ -142,30 +142,33 @@ class Statistics:
         words[NUM_PERF_CALLS] = self._perf_calls
         words[HOST_ENTRIES] = words[HOSTS_NOT_DELETED] = len(hosts)
         words[CLIENTS] = clients
-        words[CAPABILITY_CALLS] = _int32(self.calls["GetCapabilities"])
+        words[CAPABILITY_CALLS] = int32(self.calls("GetCapabilities"))
         return words
 
     def full_performance(self, hosts: Hosts, clients: int) -> list[int]:
-        """xstat collection 2, struct fs_stats_FullPerfStats: how often each RPC was called; times are not kept."""
+        """xstat collection 2, struct fs_stats_FullPerfStats: how often each RPC was called, and how long it took."""
         words = self.performance(hosts, clients)
         words += [0] * (len(words) % 2)  # what follows holds 64-bit words
-        words += [self.started, *[0] * (EPOCH_WORDS - 1)]
+        words += timeval(self.started)
         for names in OPERATIONS:
-            words += [_int32(self._sum(*names)), *[0] * (OPERATION_WORDS - 1)]
-        for size in (self.fetched_bytes, self.stored_bytes):
-            words += [0] * 18 + [_int32(size)] + [0] * (TRANSFER_WORDS - 19)
-        return words
+            words += reduce(Timing.with_other, (self.timings[name] for name in names)).words()
+        return words + self.fetches.words() + self.stores.words()
+
+    @property
+    def _all_calls(self) -> int:
+        return sum(timing.calls for timing in self.timings.values())
+
+    def _rate(self, transfers: Transfers, now: float) -> int:
+        """Bytes a second since the start."""
+        return transfers.size // max(int(now) - self.started, 1)
 
     @property
     def _fetches(self) -> int:
-        return self._sum("FetchData", "FetchData64", "FetchACL", "FetchStatus")
+        return self.calls("FetchData", "FetchData64", "FetchACL", "FetchStatus")
 
     @property
     def _stores(self) -> int:
-        return self._sum("StoreData", "StoreData64", "StoreACL", "OldStoreACL", "StoreStatus")
-
-    def _sum(self, *names: str) -> int:
-        return sum(self.calls[name] for name in names)
+        return self.calls("StoreData", "StoreData64", "StoreACL", "OldStoreACL", "StoreStatus")
 
 
 def callback_words(callbacks: Callbacks[Host]) -> list[int]:
@@ -183,7 +186,7 @@ def callback_words(callbacks: Callbacks[Host]) -> list[int]:
         callbacks.limit,
         counters.callbacks_timed_out,
     ]
-    return [_int32(word) for word in words] + [0] * (CALLBACK_WORDS - len(words))
+    return [int32(word) for word in words] + [0] * (CALLBACK_WORDS - len(words))
 
 
 def _workstations(hosts: Hosts, now: float) -> tuple[int, int]:
@@ -196,6 +199,7 @@ def _disk(partition: IPartition) -> ViceDisk:
     return ViceDisk(min(space.free, 2**31 - 1), min(space.total, 2**31 - 1), name)
 
 
-def _int32(count: int) -> int:
-    """A counter as C wraps it."""
-    return (count + 2**31) % 2**32 - 2**31
+def process_size() -> int:
+    """KiB of memory that the process has resident."""
+    pages = int(Path("/proc/self/statm").read_bytes().split()[1])
+    return pages * PAGE_SIZE // 1024

@@ -179,7 +179,7 @@ def _served(
     @wraps(method)
     async def served(self: B, /, *args: P.args, **kwargs: P.kwargs) -> R:
         server = self.server
-        server.statistics.count(name)
+        timing, began = server.statistics.count(name), server.now()
         self.user = await server.clients.admit(self.call, active=active)
         try:
             if changes:
@@ -187,11 +187,13 @@ def _served(
                 if server.rules.readonly and not (server.rules.admin_write and self.user.caller.admin):
                     raise Abort(VREADONLY)
             try:
-                return await method(self, *args, **kwargs)
+                result = await method(self, *args, **kwargs)
             except Repaired:
                 if self.streaming:
                     raise
-                return await method(self, *args, **kwargs)
+                result = await method(self, *args, **kwargs)
+            timing.succeeded(server.now() - began)
+            return result
         except Untranslated:
             raise
         except Abort as abort:

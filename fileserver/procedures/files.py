@@ -169,6 +169,7 @@ class Files(Base):
 
     async def _fetch(self, fid: AFSFid, pos: int, length: int, data: Sink) -> StatusReply:
         """One piece or less is sent when the vnode is free again; more keeps it locked until the last piece is read."""
+        began = self.server.now()
         if pos < 0 or length < 0 or length >= MAX_INT64 - pos:
             raise Abort(errno.EFBIG)
         async with self.use(fid.Volume) as volume:
@@ -189,7 +190,7 @@ class Files(Base):
             data.announce(size)
         if last:
             await data.write(last)
-        self.server.statistics.fetched(size)
+        self.server.statistics.fetches.moved(size, self.server.now() - began)
         return reported, promised, sync
 
     async def _store_data(
@@ -199,6 +200,7 @@ class Files(Base):
 
         Promises are broken first, and the messages travel while the data comes; nobody can read the file meanwhile.
         """
+        began = self.server.now()
         telling: Deferred[None] | None = None
         try:
             async with self.use(fid.Volume, CALL_BYTES + min(length, WINDOW_BYTES)) as volume:
@@ -224,7 +226,7 @@ class Files(Base):
                 await telling
         if failure is not None:
             raise failure
-        self.server.statistics.stored(length)
+        self.server.statistics.stores.moved(length, self.server.now() - began)
         return reported, sync
 
     async def _write(

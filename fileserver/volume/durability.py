@@ -84,7 +84,7 @@ class Durability:
         self._written.add(volume)
 
     async def asked(self, volume: Volume) -> None:
-        """A client wants what it stored to be on disk; in mode `every` it is before the answer anyway. Raises OSError."""
+        """A client wants what it stored to be on disk; in mode `every` that is so anyway. Raises OSError."""
         if self.mode is Sync.ALWAYS:
             await self._sync(volume)
         elif self.mode is Sync.DELAYED:

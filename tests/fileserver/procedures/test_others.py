@@ -229,6 +229,42 @@ class Server(World):
         self.refused(1, asked.GetXStats(2, 4))
         self.assertEqual(self.machine(5).told, [])
 
+    def test_times(self) -> None:
+        """How long calls took that succeeded, and what they moved, is where OpenAFS's monitors look."""
+        fid = self.create(content=b"x" * 5000)
+        disk = self.partition.disk
+
+        async def slow(operation: str, volume_id: int, number: int) -> None:
+            if operation == "read":
+                self.time += 1.5
+
+        disk.fault = slow
+        for _ in range(2):
+            self.fetch(fid)
+        disk.fault = None
+        _, _, data = self.run_now(self.on(5).GetXStats(2, 2))
+        fetches = data[98 + 4 :][:18]
+        self.assertEqual(fetches[:2], (2, 2))
+        self.assertEqual((fetches[2], fetches[4]), (3, 0))  # 2 * 1.5 s in all
+        self.assertEqual((fetches[6], fetches[8]), (4, 500_000))  # and of squares
+        self.assertEqual((fetches[10], fetches[12], fetches[14], fetches[16]), (1, 500_000, 1, 500_000))
+        transfers = data[98 + 4 + 28 * 18 :][:30]
+        self.assertEqual((transfers[0], transfers[18:21]), (2, (10_000, 5000, 5000)))
+        self.assertEqual(transfers[21:30], (0, 0, 2, 0, 0, 0, 0, 0, 0))
+
+    def test_rates_and_size(self) -> None:
+        """Bytes a second since the start, and the memory of the process."""
+        fid = self.create(content=b"x" * 5000)
+        self.fetch(fid)
+        self.time += 100
+        long = self.run_now(self.on(1).GetStatistics64(16))
+        self.assertEqual((long[7], long[11]), (50, 50))
+        self.assertGreater(long[15], 1024)
+        self.refused(VolumeError.VNOVNODE, self.on(1).FetchStatus(AFSFid(VOLUME, 99, 1)))
+        _, _, data = self.run_now(self.on(5).GetXStats(2, 2))
+        status = data[98 + 4 + 2 * 18 :][:18]
+        self.assertEqual(status[:2], (1, 0))
+
     def test_damage(self) -> None:
         """A directory that contradicts itself takes its volume out of service; the client is told to salvage."""
         directory = self.mkdir()
