@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 
 from vlserver.interfaces import ITransaction, IVLStore, StoreError
@@ -64,11 +65,17 @@ def restore(chosen: argparse.Namespace) -> int:
             _tell_lost(new, path)
         continue_after(new, present.revision if present else 0, author(f"restore {chosen.file}"), time.time())
         with_store(new, lambda store: _raise_counters(store, present))
-        aside = f"{path}.before-{time.strftime('%Y%m%d-%H%M%S')}"
+        aside = _free_name(f"{path}.before-{time.strftime('%Y%m%d-%H%M%S')}")
         kept = put_in_place(new, path, aside)
     Path(new + ".lock").unlink()
     sys.stdout.write(f"{path}: restored{f'; what was there is {aside}' if kept else ''}\n")
     return 0
+
+
+def _free_name(name: str) -> str:
+    """This one, or with a number: two restores in one second keep two databases."""
+    names = chain((name,), (f"{name}-{number}" for number in count(2)))
+    return next(each for each in names if not Path(each).exists())
 
 
 def _present(path: str) -> Present | None:
