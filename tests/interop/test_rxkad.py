@@ -64,8 +64,8 @@ class OurAuthenticatedServers:
         state = ["--state", str(node.home / "state"), "--partition", "/vicepa", "--protection", "none"]
         self.fileserver = start_plugin(node, "afs-fileserver", *common, *state)
         wait_for(
-            "our fileserver to be registered with our vlserver",
-            lambda: address_of("fs1") in node.run_now("vos", "listaddrs", "-noresolve", "-noauth", seconds=5).out,
+            "our volume server to answer, which it does behind its registration",
+            lambda: self.vos("partinfo", address_of("fs1"), "-encrypt").status == 0,
             START_SECONDS,
         )
 
