@@ -1,4 +1,4 @@
-"""What survives a power cut, and when: the `--sync` modes (docs/decisions/0009-sync.md).
+"""What survives a power cut, and when: the `--sync` modes (docs/decisions/0010-sync.md).
 
 Whatever the mode, a written change is in the operating system's hands before the client hears of it, and a kill of the
 server loses nothing. This is about the machine. Syncs of one partition that are wanted at the same time are one.

@@ -10,10 +10,25 @@ from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from fileserver.options import volume_settings
+from afs.acl import parse_rights
+from fileserver.options import REFUSED, volume_settings
 from fileserver.partitions.label import Label
+from fileserver.rules import Rules
 from fileserver.tap import Options, attachable, makeService
+from fileserver.volume.durability import Sync
 from fileserver.volume.vlru import VlruSettings
+
+DAFILESERVER = (
+    *("L", "S", "banner", "implicit", "lock", "readonly", "admin-write", "saneacls", "b", "cb", "vc", "l", "s"),
+    *("sendsize", "m", "spare", "pctspare", "hr", "vattachpar", "abortthreshold", "busyat", "nobusy", "w", "novbc"),
+    *("offline-timeout", "offline-shutdown-timeout", "vhandle-setaside", "vhandle-max-cachesize", "auditlog"),
+    *("vhandle-initial-cachesize", "fs-state-dont-save", "fs-state-dont-restore", "fs-state-verify", "vhashsize"),
+    *("vlrudisable", "vlruthresh", "vlruinterval", "vlrumax", "unsafe-nosalvage", "audit-interface", "config", "d"),
+    *("logfile", "mrafslogs", "transarc-logs", "p", "syslog", "enable_peer_stats", "enable_process_stats", "nojumbo"),
+    *("jumbo", "rxbind", "rxdbg", "rxdbge", "rxpck", "rxmaxmtu", "udpsize", "allow-dotted-principals", "realm", "sync"),
+    "cve-2018-7168-enforce",
+)
+"""The options of OpenAFS 1.8 (viced.c), and one of its later releases."""
 
 
 class CommandLine(SynchronousTestCase):
@@ -39,6 +54,41 @@ class CommandLine(SynchronousTestCase):
         self.assertEqual(settings["vlru"], VlruSettings(threshold=300, most=3, enabled=False))
         self.assertEqual((settings["save_state"], settings["restore_state"]), (False, True))
 
+    def test_rules(self) -> None:
+        """OpenAFS's options that mean the same here are what the server is told, in OpenAFS's units."""
+        words = "--cb 20000 --hr 3 --implicit rl --spare 10 --readonly --admin-write --cve-2018-7168-enforce"
+        words += " --sync onclose --offline-timeout 30 --offline-shutdown-timeout -1 --enable_process_stats"
+        options = Options()
+        options.parseOptions(words.split())
+        settings = volume_settings(options)
+        expected = Rules(20_000, 3 * 3600, parse_rights("rl"), True, True, 10, None, True)
+        self.assertEqual(settings["rules"], expected)
+        self.assertEqual((settings["sync"], settings["drain_seconds"]), (Sync.ONCLOSE, None))
+        self.assertEqual(settings["holds"].offline_seconds, 30.0)
+        self.assertEqual((settings["process_statistics"], settings["peer_statistics"]), (True, False))
+
+    def test_defaults(self) -> None:
+        """Said nothing, the rules are the plain ones."""
+        options = Options()
+        options.parseOptions([])
+        settings = volume_settings(options)
+        self.assertEqual((settings["rules"], settings["sync"]), (Rules(), Sync.ALWAYS))
+        self.assertIsNone(settings["holds"].offline_seconds)
+
+    def test_every_option_of_dafileserver(self) -> None:
+        """is taken or refused with a reason of its own; none is unknown, and none ignored."""
+        taken = set(Options())
+        self.assertEqual(taken & set(REFUSED), set())
+        self.assertEqual(set(DAFILESERVER) - taken - set(REFUSED), set())
+        for name, reason in REFUSED.items():
+            for word in (f"-{name}", f"--{name}", f"--{name}=1"):
+                with self.assertRaises(UsageError) as refusal:
+                    Options().parseOptions([word, "1"])
+                self.assertIn(reason, str(refusal.exception))
+        with self.assertRaises(UsageError) as refusal:
+            Options().parseOptions(["-cb", "20000"])
+        self.assertIn("--cb", str(refusal.exception))
+
     def test_refusals(self) -> None:
         """Options that cannot be meant are refused."""
         for words in (
@@ -49,6 +99,15 @@ class CommandLine(SynchronousTestCase):
             ["--log-level", "loud"],
             ["--vlruthresh", "0"],
             ["--max-attached", "none"],
+            ["--cb", "9999"],
+            ["--hr", "37"],
+            ["--implicit", "z"],
+            ["--sync", "sometimes"],
+            ["--spare", "1", "--pctspare", "1"],
+            ["--pctspare", "100"],
+            ["--admin-write"],
+            ["--offline-timeout", "-2"],
+            ["--protection", "perhaps"],
         ):
             with self.assertRaises(UsageError):
                 Options().parseOptions(words)
