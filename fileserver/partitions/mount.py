@@ -202,7 +202,7 @@ async def _take(
         try:
             held, label = await means.in_thread(taking.run, TAKE_SECONDS if order.deadline is None else order.deadline)
         except Superseded as newer:
-            if order.automatic and newer.label.owner != means.own:
+            if order.automatic and newer.label.owner not in (None, means.own):
                 raise
             if attempt + 1 == CLAIMS or not await means.vldb.has_partitions():
                 raise
