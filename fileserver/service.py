@@ -204,7 +204,7 @@ class FileserverService(Service):
             Vldb(vlservers, uuid),
             self.registry,
             self.settings.openers or openers(self._reactor),
-            Teller(channel, fileserver.callbacks),
+            Teller(channel, fileserver.callbacks, self._now),
             lambda address: AFSVolPartitions.client(self._volser(address)),
             self._takeovers(fileserver, channel),
             self.settings.volser_port or self.volser_ports[0].address[1],

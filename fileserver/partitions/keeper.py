@@ -20,6 +20,7 @@ from afs.rpc.partitions import PSTATE, PVERDICT, PartitionReport, PartitionReque
 from afs.rpc.volpartitions import VOP, VOPS, VSTEP
 from fileserver.hosts import Host
 from fileserver.interfaces import Fenced, StoreError
+from fileserver.partitions.inherited import Inherited
 from fileserver.partitions.label import LabelState
 from fileserver.partitions.means import Means, Mounted, Order
 from fileserver.partitions.mount import mount
@@ -28,7 +29,7 @@ from fileserver.partitions.operations import Operation, Operations
 from fileserver.partitions.salvage import salvage
 from fileserver.partitions.table import Known
 from fileserver.partitions.take import Refused
-from fileserver.partitions.unmount import abandon, release, take_down, tell_journal
+from fileserver.partitions.unmount import abandon, release, take_down
 from fileserver.partitions.vldb import VldbError
 from fileserver.volume.volume import Volume
 from rx.errors import RxError
@@ -57,7 +58,6 @@ class Partitions:
         self.mounted: dict[UUID, Mounted] = {}
         self._flows: dict[UUID, Deferred[None]] = {}
         self._tasks: dict[UUID, Deferred[VOPS]] = {}
-        self._telling: set[Deferred[None]] = set()
         means.registry.met = self._met
 
     async def start(self) -> None:
@@ -83,8 +83,6 @@ class Partitions:
         """The server ends: volumes are closed and locks given up; labels and VLDB go on naming this server."""
         for task in list(self._tasks.values()):
             task.cancel()
-        for telling in list(self._telling):
-            telling.cancel()
         await gatherResults(list(self._flows.values()))
         await self.means.registry.shutdown()
         stopping = [ensureDeferred(self._park(mounted)) for mounted in self.mounted.values()]
@@ -92,12 +90,17 @@ class Partitions:
         await gatherResults(stopping)
 
     async def _park(self, mounted: Mounted) -> None:
-        """Say on the label that all is closed; it goes on naming this server."""
+        """Say on the label that all is closed, unless clients are still to be told: a start after a crash does that. It
+        goes on naming this server.
+        """
+        if mounted.inherited is not None:
+            mounted.inherited.leave()
         if mounted.journal is not None:
             mounted.journal.close()
         if mounted.tenure is not None:
             try:
-                await mounted.tenure.write(state=LabelState.RELEASED)
+                if not mounted.untold:
+                    await mounted.tenure.write(state=LabelState.RELEASED)
             except (StoreError, OSError) as problem:
                 log.error("{name} looks as if the server had crashed: {why}", name=mounted.known.name, why=problem)
             await mounted.tenure.stop()
@@ -174,7 +177,14 @@ class Partitions:
                 )
         for missing in besides:
             if missing.owner.uuid == self.means.own:
-                log.warn("partition {uuid} is ours in the VLDB, and not mounted", uuid=missing.uuid)
+                self._missing(missing.uuid)
+
+    def _missing(self, uuid: UUID) -> None:
+        """The VLDB says that a partition is ours, and we do not serve it: what prevented that may have passed."""
+        log.warn("partition {uuid} is ours in the VLDB, and not mounted", uuid=uuid)
+        known = self.means.table.get(uuid)
+        if known is not None and known.wanted and self.operations.running(uuid) is None:
+            self._mount(known, Order(PartitionRequest(uuid4()), automatic=True, deadline=START_SECONDS))
 
     def _mount(self, known: Known, order: Order) -> Operation:
         operation = self.operations.begin(order.request.id, VOP.MOUNT, known.uuid)
@@ -187,13 +197,16 @@ class Partitions:
 
         addresses = await self._addresses_to_take(known) if order.takeover else []
         mounted = self.mounted[known.uuid] = await mount(self.means, known, operation, order, ended)
+        if mounted.journal is not None and not self._continues(mounted):
+            gate = self.means.registry.freeze(known.number)
+            mounted.inherited = Inherited(self.means.reactor, self.means.teller, gate, known.path)
+        if mounted.inherited is not None and order.source is not None:
+            mounted.inherited.follow(order.source, order.request.id)
+        elif mounted.inherited is not None:
+            mounted.inherited.tell()
         if order.takeover:
             await self.means.takeovers.begin(addresses)
             operation.step(VSTEP.ADDRESS)
-        if not order.moved and not self._continues(mounted):
-            telling = ensureDeferred(tell_journal(self.means, mounted))
-            self._telling.add(telling)
-            telling.addErrback(_not_told).addBoth(lambda _: self._telling.discard(telling))
         return VOPS.DONE
 
     async def _addresses_to_take(self, known: Known) -> list[IPv4Address]:
@@ -224,12 +237,17 @@ class Partitions:
         self, known: Known, operation: Operation, order: Order, target: PartitionServer, dryrun: bool
     ) -> VOPS:
         mounted = self.mounted.get(known.uuid)
+        if mounted is None and not dryrun:
+            await self._mounting(known, operation, Order(replace(order.request, id=uuid4())))
+            mounted = self.mounted[known.uuid]
         if mounted is None:
             raise Refused(f"{known.name} is not mounted here")
         if mounted.tenure is None:
             raise Refused(f"{known.name} is in this server's memory")
         if target.uuid == self.means.own:
             return VOPS.ALREADY
+        if mounted.inherited is not None:
+            await mounted.inherited.over()
 
         async def back(again: Order) -> None:
             await self._mounting(known, operation, again)
@@ -305,12 +323,6 @@ class Partitions:
         self._flows[operation.partition] = running
         task = self._tasks[operation.partition] = ensureDeferred(flow)
         task.addCallbacks(operation.end, failed).addCallback(over).chainDeferred(running)
-
-
-def _not_told(failure: Failure) -> None:
-    """The server ends while clients are being told; what else it may be is a defect."""
-    if not failure.check(CancelledError):
-        log.failure("clients were not told", failure)
 
 
 async def _done(flow: Coroutine[Any, Any, None]) -> VOPS:

@@ -14,6 +14,7 @@ from afs.rpc.volpartitions import AFSVolPartitions
 from fileserver.channel import Address
 from fileserver.interfaces import IPartition
 from fileserver.partitions.hooks import HOOK_SECONDS
+from fileserver.partitions.inherited import Inherited
 from fileserver.partitions.journal import Journal
 from fileserver.partitions.label import Label
 from fileserver.partitions.table import Known, Table
@@ -51,8 +52,10 @@ class Order:
     """Also answer at the addresses of the server that had it."""
     recover: bool = False
     """A move has failed: what was handed over is taken back, from a target that could not take it."""
-    moved: bool = False
-    """The server before hands it over, and tells the clients itself."""
+    epoch: int = 0
+    """The VLDB has given it to us with this one, says the server that hands it over. 0: that is to be asked."""
+    source: AFSVolPartitions | None = None
+    """The server that hands it over, and tells the clients itself."""
     automatic: bool = False
     """Nobody asked: only what the VLDB and the label name as ours is mounted."""
     deadline: float | None = None
@@ -74,6 +77,13 @@ class Mounted:
     journal: Journal | None = None
     before: Label | None = None
     """The label as it was found."""
+    inherited: Inherited | None = None
+    """None where we had it before and closed it cleanly: what clients were promised holds."""
+
+    @property
+    def untold(self) -> bool:
+        """Some clients may believe what the last owner promised."""
+        return self.inherited is not None and self.inherited.untold
 
 
 @dataclass(slots=True)

@@ -82,6 +82,8 @@ async def cannot_mount(means: Means, known: Known) -> str:
 
 async def _own(means: Means, known: Known, order: Order, undo: AsyncExitStack) -> int:
     """Have the partition in the VLDB; returns the epoch. Raises NotGranted, VldbError, Refused."""
+    if order.epoch:
+        return order.epoch
     label = None if known.hook else await means.in_thread(read_label, known)
     if not await means.vldb.has_partitions():
         if label is not None and order.automatic and label.owner not in (None, means.own):

@@ -13,6 +13,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from uuid import UUID, uuid4
 
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from afs.errors import describe
@@ -27,11 +28,18 @@ from fileserver.partitions.means import DRAIN_SECONDS, Means, Mounted, Order
 from fileserver.partitions.operations import Operation
 from fileserver.partitions.take import Refused
 from fileserver.partitions.tell import Told
+from fileserver.partitions.vldb import NoAnswer
 from fileserver.volume.known import Known as KnownVolumes
 from rx.constants import RxgenCode
 from rx.errors import Abort, RxError
 
 log = Logger(namespace="fileserver.partitions")
+
+RECOVER_SECONDS = 30.0
+"""How long it is tried to have the partition back while no vlserver says whose it is: what a restart of one takes."""
+
+RETRY_SECONDS = 0.5
+"""Between two attempts."""
 
 Back = Callable[[Order], Awaitable[None]]
 """Mount the partition here again."""
@@ -107,6 +115,7 @@ async def _handed_over(
     known = mounted.known
     assert mounted.tenure is not None
     await mounted.tenure.release(successor=wanted.target.uuid, request=wanted.id)
+    operation.step(VSTEP.LABELLED)
     if known.hook:
         await means.in_thread(run_hook, known.hook, Verb.UNMOUNT, known.uuid, known.path)
         operation.step(VSTEP.HOOKED)
@@ -124,11 +133,17 @@ async def _recover(
     """Serve it here again, if it can be had back; else those who wait look for it anew."""
     log.error("{name}: not handed over: {problem}", name=mounted.known.name, problem=problem)
     request = PartitionRequest(uuid4(), PREASON.RECOVER, b"the move failed")
-    try:
-        await back(Order(request, recover=True))
-    except (StoreError, OSError, RxError) as worse:
-        means.registry.dismiss(volumes)
-        raise Down(f"{problem}; not served here either: {worse}; mount it by command") from worse
+    until = means.reactor.seconds() + RECOVER_SECONDS
+    while True:
+        try:
+            await back(Order(request, recover=True))
+        except (StoreError, OSError, RxError) as worse:
+            if isinstance(worse, NoAnswer) and means.reactor.seconds() < until:
+                await deferLater(means.reactor, RETRY_SECONDS)
+                continue
+            means.registry.dismiss(volumes)
+            raise Down(f"{problem}; not served here either: {worse}; mount it by command") from worse
+        break
     means.registry.readmit(volumes)
 
 

@@ -6,7 +6,7 @@ sends it; kAFS drops its promises and finds out from the refusal (docs/protocol/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from uuid import UUID
 
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
@@ -32,9 +32,10 @@ TELL_VOLUMES = 500
 class Teller:
     """Speaks for one server."""
 
-    def __init__(self, channel: CallbackChannel, callbacks: Callbacks[Host]) -> None:
+    def __init__(self, channel: CallbackChannel, callbacks: Callbacks[Host], now: Callable[[], float]) -> None:
         self._channel = channel
         self._callbacks = callbacks
+        self._now = now
 
     def hosts(self, volumes: Iterable[Volume]) -> dict[Host, set[int]]:
         """Who is to be told about these volumes: whoever used them, and whoever has a promise."""
@@ -46,20 +47,27 @@ class Teller:
         return found
 
     async def tell_host(self, host: Host, volume_ids: Iterable[int]) -> bool:
-        """Tell a host we know, whose promises for these volumes are void from now on. Whether it heard."""
+        """Tell a host we know, whose promises for these volumes are void from now on. Whether it heard; if not, it does
+        before its next call.
+        """
         ids = sorted(volume_ids)
         for volume_id in ids:
             self._callbacks.take_volume(volume_id, host)
-        return await self.tell(host.address, host.uuid, ids)
+        heard = await self.tell(host.address, host.uuid, ids)
+        if not heard and not host.deleted:
+            for volume_id in ids:
+                self._callbacks.delay((volume_id, 0, 0), host, self._now())
+            host.down = True
+        return heard
 
     async def tell_contact(self, contact: Contact) -> bool:
         """Tell a client that another server knew. Whether it heard."""
         return await self.tell(contact.address, contact.uuid, sorted(contact.volumes))
 
     async def tell(self, address: Address, uuid: UUID | None, ids: Sequence[int]) -> bool:
-        """Say that these volumes are to be looked for anew. Whether it was heard."""
+        """Say that these volumes, or with none named all, are to be looked for anew. Whether it was heard."""
         try:
-            if len(ids) > TELL_VOLUMES:
+            if not 0 < len(ids) <= TELL_VOLUMES:
                 await self._channel.reset(address, has_uuid=uuid is not None)
             else:
                 for start in range(0, len(ids), AFSCBMAX):

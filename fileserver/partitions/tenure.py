@@ -21,7 +21,7 @@ from threading import Thread
 from typing import Any, Self
 from uuid import UUID
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
@@ -107,6 +107,7 @@ class Tenure:
         """Why this server is to let go of the partition, once another has claimed or taken it."""
         self._asked: float | None = None
         self._failing = False
+        self._stopping = False
         self._waiting: list[Deferred[bool]] = []
         self._jobs: SimpleQueue[tuple[Callable[[Label], Label] | None, Deferred[None]]] = SimpleQueue()
         self._thread = Thread(target=self._run, name=f"tenure of {partition}", daemon=True)
@@ -147,6 +148,9 @@ class Tenure:
         return self._submit(None)
 
     def _submit(self, change: Callable[[Label], Label] | None) -> Deferred[None]:
+        if self._stopping:
+            return succeed(None) if change is None else fail(Fenced(f"{self._partition}: it was let go of"))
+        self._stopping = change is None
         done: Deferred[None] = Deferred()
         self._jobs.put((change, done))
         return done

@@ -6,13 +6,12 @@ import os
 from dataclasses import replace
 from uuid import UUID
 
-from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.logger import Logger
 
 from afs.rpc.volpartitions import VCOUNT, VSTEP
 from fileserver.interfaces import StoreError
 from fileserver.partitions.hooks import Verb, run_hook
-from fileserver.partitions.journal import Contact, read_journal
+from fileserver.partitions.journal import Contact
 from fileserver.partitions.label import HeldLabel, Label
 from fileserver.partitions.means import DRAIN_SECONDS, MEMORY, Means, Mounted, Order, hook_seconds
 from fileserver.partitions.operations import Operation
@@ -28,11 +27,15 @@ async def take_down(means: Means, mounted: Mounted, operation: Operation, order:
     again; Refused: it is served as before.
     """
     known = mounted.known
+    if mounted.inherited is not None:
+        mounted.inherited.leave()
     gate = means.registry.freeze(known.number)
     operation.step(VSTEP.FROZEN)
     seconds = DRAIN_SECONDS if order.deadline is None else order.deadline
     if not await means.registry.drained(known.number, seconds, order.force):
         gate.thaw()
+        if mounted.inherited is not None and mounted.untold:
+            mounted.inherited.tell()
         raise Refused(f"{known.name} is in use: -force cuts running calls off")
     told = Told(means.teller, means.teller.hosts(means.registry.used(known.number)))
     volumes = await means.registry.vacate(known.number)
@@ -50,20 +53,12 @@ async def take_down(means: Means, mounted: Mounted, operation: Operation, order:
 
 async def _let_go(means: Means, mounted: Mounted, unreached: list[Contact]) -> None:
     """The journal keeps those who are still to be told, by the next owner."""
-    if mounted.journal is not None:
+    if mounted.journal is not None and not mounted.untold:
         await means.in_thread(mounted.journal.rewrite, unreached)
+    if mounted.journal is not None:
         mounted.journal.close()
     if mounted.tenure is not None:
         await mounted.tenure.release()
-
-
-async def tell_journal(means: Means, mounted: Mounted) -> None:
-    """Tell whoever used the partition's volumes under its last owner that nothing promised then holds."""
-    if mounted.journal is None:
-        return
-    contacts = await means.in_thread(read_journal, mounted.known.path)
-    heard = await gatherResults([ensureDeferred(means.teller.tell_contact(contact)) for contact in contacts])
-    log.info("{name}: {heard} of {all} clients told", name=mounted.known.name, heard=sum(heard), all=len(contacts))
 
 
 async def _put_away(means: Means, known: Known, operation: Operation, order: Order) -> None:
@@ -108,6 +103,8 @@ def _disown(known: Known, own: UUID) -> None:
 
 async def abandon(means: Means, mounted: Mounted) -> None:
     """Another server has it: forget it, writing nothing."""
+    if mounted.inherited is not None:
+        mounted.inherited.leave()
     try:
         await means.registry.remove_partition(mounted.known.number)
     except (StoreError, OSError) as problem:

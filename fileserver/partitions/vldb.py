@@ -47,6 +47,10 @@ class VldbError(StoreError):
     """No vlserver did what was asked. The message says why."""
 
 
+class NoAnswer(VldbError):
+    """All are silent; whether one of them did it all the same is not known."""
+
+
 class NotGranted(VldbError):
     """The VLDB refuses: it is another's, the number is taken, or it is not defined here. `object` is as it is now."""
 
@@ -165,4 +169,4 @@ class Vldb:
             except RxError as problem:
                 log.warn("vlserver {name} does not answer: {problem}", name=name, problem=problem)
                 silence = problem
-        raise VldbError(f"no vlserver answers: {silence}") from silence
+        raise NoAnswer(f"no vlserver answers: {silence}") from silence

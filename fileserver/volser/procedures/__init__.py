@@ -69,5 +69,5 @@ class VolumeServer:
         if self.partitions is None:
             return Dumps(self.registry, self.transactions, self.now, self.connect)
         procedures = Procedures(self.registry, self.transactions, self.now, self.connect)
-        procedures.serve_partitions(self.partitions)
+        procedures.serve_partitions(self.partitions, call.peer)
         return procedures

@@ -9,7 +9,7 @@ from errno import EBUSY, EINVAL, EIO, ENOENT
 from ipaddress import IPv4Address
 from uuid import UUID
 
-from twisted.internet.defer import TimeoutError  # noqa: A004
+from twisted.internet.defer import TimeoutError, ensureDeferred, gatherResults  # noqa: A004
 from twisted.internet.interfaces import IReactorTime
 
 from afs.rpc.partitions import (
@@ -38,6 +38,7 @@ from afs.rpc.volpartitions import (
     VolPartitionStates,
 )
 from afs.types import NIL_UUID
+from fileserver.channel import Address
 from fileserver.interfaces import Damaged, StoreError
 from fileserver.partitions.define import define, undefine
 from fileserver.partitions.keeper import Busy, Partitions
@@ -57,9 +58,10 @@ LONGEST_WAIT = 60.0
 class PartitionProcedures(AFSVolPartitions):
     """What one call may do with the partitions. Codes are errno's: ENOENT for a partition that is not in the table."""
 
-    def serve_partitions(self, partitions: Partitions) -> None:
-        """Must be called before any of them."""
+    def serve_partitions(self, partitions: Partitions, peer: Address) -> None:
+        """Must be called before any of them. `peer` is who calls."""
         self._partitions = partitions
+        self._peer = peer
         self._clock: IReactorTime = partitions.means.reactor
 
     async def PartitionCapabilities(self) -> tuple[int, int, UUID]:
@@ -118,7 +120,8 @@ class PartitionProcedures(AFSVolPartitions):
         return state
 
     async def TakePartition(self, move: VolMove) -> VolOperation:
-        order = Order(PartitionRequest(move.id, PREASON.MOVE, move.text), moved=True)
+        source = self._partitions.means.volser(self._peer)
+        order = Order(PartitionRequest(move.id, PREASON.MOVE, move.text), epoch=move.epoch, source=source)
         try:
             operation = self._partitions.take(self._known(move.partition), order, move.source)
         except Busy as busy:
@@ -133,11 +136,13 @@ class PartitionProcedures(AFSVolPartitions):
             raise Abort(EIO, str(problem)) from problem
 
     async def TellHosts(self, move: VolMove, hosts: Sequence[VolHost]) -> None:
-        means = self._partitions.means
+        teller = self._partitions.means.teller
+        telling = []
         for host in hosts:
             address = str(IPv4Address(host.address)), host.port
             uuid = None if host.uuid == NIL_UUID else host.uuid
-            await means.teller.tell(address, uuid, host.volumes)
+            telling.append(ensureDeferred(teller.tell(address, uuid, host.volumes)))
+        await gatherResults(telling)
 
     async def ListKnownPartitions(self, after: UUID, limit: int) -> tuple[VolPartitionStates, UUID]:
         table = sorted(self._partitions.means.table, key=lambda known: known.uuid)
@@ -197,10 +202,11 @@ class PartitionProcedures(AFSVolPartitions):
             state.reason = _text(last.text)
         mounted = self._partitions.mounted.get(known.uuid)
         if mounted is not None:
-            volumes = list(self._partitions.means.registry.volumes(mounted.partition))
+            registry = self._partitions.means.registry
+            volumes, count = registry.used(known.number), registry.count(known.number)
             space = mounted.partition.space()
             state.state, state.epoch = PSTATE.MOUNTED, mounted.epoch
-            state.size, state.free, state.volumes = space.total, space.free, len(volumes)
+            state.size, state.free, state.volumes = space.total, space.free, count
             state.attached = sum(volume.state is VolumeState.ATTACHED for volume in volumes)
             state.salvaging = sum(volume.state is VolumeState.SALVAGING for volume in volumes)
         if known.backend != MEMORY:

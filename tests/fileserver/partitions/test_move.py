@@ -66,6 +66,7 @@ class Moves(MoveCase):
                 VSTEP.PREPARED,
                 VSTEP.FROZEN,
                 VSTEP.OFFLINE,
+                VSTEP.LABELLED,
                 VSTEP.RELEASED,
                 VSTEP.TAKEN,
                 VSTEP.TOLD,
