@@ -50,7 +50,9 @@ class Hidden:
 
 
 class CommandError(Exception):
-    """The subcommand has failed: what to say on the standard error, as it stands, and the exit status."""
+    """The subcommand has failed: what to say on the standard error, as it stands, and the exit status.
+    Without a text all has been said.
+    """
 
     def __init__(self, text: str, status: int = USAGE_STATUS) -> None:
         super().__init__(text)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from errno import EACCES, EXDEV
+import os
+from errno import EACCES, EXDEV, errorcode
 from types import MappingProxyType
 
 from afs.errors import VLError, VolserError, VolumeError, describe
@@ -73,8 +74,11 @@ _TEXTS = MappingProxyType(
 
 
 def error_text(code: int) -> str:
-    """What is said of a code."""
-    return _TEXTS.get(code) or describe(code)
+    """What is said of a code. Those of the operating system are in a table without a name."""
+    known = _TEXTS.get(code)
+    if known:
+        return known
+    return f": {os.strerror(code)}" if code in errorcode else describe(code)
 
 
 def diagnostics(name: str, code: int) -> str:

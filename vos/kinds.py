@@ -27,13 +27,19 @@ def _place(session: Session, word: str) -> Place:
 
 
 def parse_uuid(word: str) -> UUID | None:
-    """None for what is none. Only the usual form with four dashes: others could be names of something else."""
-    if len(word) != 36 or word.count("-") != 4:
+    """None for what is none. With four dashes, or five as stock vos writes one; other forms could be names."""
+    if word.count("-") not in (4, 5) or len(word) != 32 + word.count("-"):
         return None
     try:
-        return UUID(word)
+        return UUID(word.replace("-", ""))
     except ValueError:
         return None
+
+
+def afs_uuid_text(uuid: UUID) -> str:
+    """As stock vos writes one: with a dash more than usual."""
+    plain = str(uuid)
+    return f"{plain[:21]}-{plain[21:]}"
 
 
 def _uuid(session: Session, word: str) -> UUID:

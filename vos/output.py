@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -19,6 +19,10 @@ class Output:
     def say(self, text: str = "") -> None:
         """A line of the result."""
         self.out.write(text + "\n")
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """Several."""
+        self.out.writelines(f"{line}\n" for line in lines)
 
     def detail(self, text: str) -> None:
         """A line of the result with -verbose alone, at once."""

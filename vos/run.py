@@ -50,7 +50,8 @@ async def carry_out(command: Command, session: Session, values: Values) -> int:
     try:
         await command.run(session, values)
     except CommandError as failure:
-        session.output.complain(failure.text.removesuffix("\n"))
+        if failure.text:
+            session.output.complain(failure.text.removesuffix("\n"))
         return failure.status
     except (Abort, CallLost) as problem:
         session.output.complain(diagnostics(command.syntax.name, problem.code).removesuffix("\n"))

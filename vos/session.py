@@ -89,9 +89,13 @@ class Session:
 
     def name(self, address: IPv4Address) -> str:
         """How to show a server: by its name, if it has one and names are wanted."""
+        return str(address) if self._noresolve else self.resolved(address)
+
+    def resolved(self, address: IPv4Address) -> str:
+        """The name of a server, its address if it has none."""
         known = self._names.get(address)
         if known is None:
-            known = self._names[address] = str(address) if self._noresolve else _host_name(address)
+            known = self._names[address] = _host_name(address)
         return known
 
     async def addresses(self, server: UUID) -> list[IPv4Address]:

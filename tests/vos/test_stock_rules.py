@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
@@ -12,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.budget import budget
 from vos.command import CommandError
+from vos.main import every_command
 from vos.options import Options
 from vos.syntax import (
     HELP,
@@ -64,6 +66,19 @@ class StockRules(SynchronousTestCase):
                 self.assertEqual(topic("vos", each), stock("help", each.name).out)
                 self.assertEqual(usage("vos", each), stock(each.name, "-help").out)
 
+    def test_own_subcommands(self) -> None:
+        """Ours that stock has too have its switches and help; what they are shortened to means the same with both."""
+        names = {syntax.name for syntax in self.known}
+        own = [command.syntax for command in every_command()]
+        for syntax in own:
+            self.assertEqual(syntax.yields, syntax.name not in names)
+            if syntax.name in names:
+                self.assertEqual(topic("vos", syntax), stock("help", syntax.name).out)
+        both = [*self.known, *(syntax for syntax in own if syntax.yields)]
+        for word in sorted({name[:size] for name in names for size in range(1, len(name))}):
+            self.assertEqual(found(both, word), found(self.known, word), word)
+        self.assertEqual(found(both, "listpartit"), "listpartitions")
+
     def test_names(self) -> None:
         """Whatever a subcommand's name is shortened to."""
         prefixes = {name[:size] for syntax in self.known for name in (syntax.name,) for size in range(len(name) + 1)}
@@ -103,6 +118,14 @@ def stock(*words: str) -> Said:
     command = ["vos", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     return Said(done.returncode, done.stdout, done.stderr)
+
+
+def found(known: Iterable[Syntax], word: str) -> str:
+    """The subcommand that a word means, or the complaint."""
+    try:
+        return find_syntax("vos", known, word).name
+    except UsageError as problem:
+        return str(problem)
 
 
 def read(name: str, text: str) -> Syntax:

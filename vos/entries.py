@@ -1,0 +1,144 @@
+"""Entries of the VLDB as stock vos shows them, and the volumes that names mean."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from ipaddress import IPv4Address
+from typing import Any
+
+from afs.location import BACKUP, RO, RW
+from afs.names import BACKUP_SUFFIX, READONLY_SUFFIX, base_name
+from afs.rpc.vl import (
+    VLF_BACKEXISTS,
+    VLF_ROEXISTS,
+    VLF_RWEXISTS,
+    VLOP_BACKUP,
+    VLOP_DELETE,
+    VLOP_DUMP,
+    VLOP_MOVE,
+    VLOP_RELEASE,
+    VLSF_DONTUSE,
+    VLSF_NEWREPSITE,
+    VLSF_RWVOL,
+    VldbListByAttributes,
+    nvldbentry,
+)
+from rx.constants import RxgenCode
+from rx.errors import Abort
+from vos.places import vice_name
+from vos.session import Session
+
+LAST_PAGE = -1
+
+_LOCKS = {
+    VLOP_MOVE: "a move",
+    VLOP_RELEASE: "a release",
+    VLOP_BACKUP: "a backup",
+    VLOP_DELETE: "a delete/misc",
+    VLOP_DUMP: "a dump/restore",
+}
+
+LOCKED = sum(_LOCKS)
+"""The flags of an entry that is locked for whatever it be."""
+
+
+async def volume_id(session: Session, name: str) -> int:
+    """The volume that a name or number means; of a name with a clone's suffix the clone. 0: the entry has none of the
+    kind. Raises Abort.
+    """
+    if name.isascii() and name.isdigit() and int(name) < 0xFFFF_FFFF:
+        return int(name)
+    encoded = name.encode("utf-8", "surrogateescape")
+    entry = await session.vl.GetEntryByNameN(base_name(encoded))
+    kind = RO if encoded.endswith(READONLY_SUFFIX) else BACKUP if encoded.endswith(BACKUP_SUFFIX) else RW
+    return entry.volumeId[kind]
+
+
+async def list_entries(session: Session, wanted: VldbListByAttributes) -> AsyncIterator[tuple[nvldbentry, ...]]:
+    """The entries that are wanted, a page at a time. Raises Abort, CallLost."""
+    index = 0
+    while index != LAST_PAGE:
+        try:
+            _, entries, index = await session.vl.ListAttributesN2(wanted, b"", index)
+        except Abort as refusal:
+            if refusal.code != RxgenCode.RXGEN_OPCODE:
+                raise
+            _, entries = await session.vl.ListAttributesN(wanted)
+            index = LAST_PAGE
+        yield entries
+
+
+def entry_lines(session: Session, entry: nvldbentry, locks: bool = True) -> Iterator[str]:
+    """An entry without its name: ids, sites and, with `locks`, whether it is locked."""
+    ids = ((VLF_RWEXISTS, "RWrite", RW), (VLF_ROEXISTS, "ROnly", RO), (VLF_BACKEXISTS, "Backup", BACKUP))
+    shown = [f"    {name}: {entry.volumeId[kind]:<10}" for flag, name, kind in ids if entry.flags & flag]
+    if entry.cloneId and entry.flags & VLF_ROEXISTS:
+        shown.append(f"    RClone: {entry.cloneId:<10}")
+    yield "".join(shown)
+    yield f"    number of sites -> {entry.nServers}"
+    sites = list(sites_of(entry))
+    mixed = any(flags & VLSF_NEWREPSITE for _, _, flags in sites)
+    for address, number, flags in sites:
+        kind = "RW" if flags & VLSF_RWVOL else "RO"
+        name = session.name(address)
+        yield f"       server {name} partition {vice_name(number)} {kind} Site {_release(flags, mixed)}"
+    if locks:
+        yield from _lock_lines(entry.flags)
+
+
+def named_entry_lines(session: Session, entry: nvldbentry, locks: bool = True) -> Iterator[str]:
+    """The same with its name, and a line before it."""
+    yield ""
+    yield f"{text(entry.name)} "
+    yield from entry_lines(session, entry, locks)
+
+
+def sites_of(entry: nvldbentry) -> Iterator[tuple[IPv4Address, int, int]]:
+    """(server, partition, flags) of each site."""
+    count = max(0, min(entry.nServers, len(entry.serverFlags)))
+    for server, partition, flags in zip(
+        entry.serverNumber[:count], entry.serverPartition[:count], entry.serverFlags[:count], strict=True
+    ):
+        yield IPv4Address(server & 0xFFFF_FFFF), partition, flags
+
+
+def entry_data(session: Session, entry: nvldbentry) -> dict[str, Any]:
+    """An entry for JSON. An id is null where the entry says that there is no such volume."""
+    exists = ((VLF_RWEXISTS, "readwrite", RW), (VLF_ROEXISTS, "readonly", RO), (VLF_BACKEXISTS, "backup", BACKUP))
+    return {
+        "name": text(entry.name),
+        **{name: entry.volumeId[kind] if entry.flags & flag else None for flag, name, kind in exists},
+        "locked": bool(entry.flags & LOCKED),
+        "sites": [
+            {
+                "server": session.name(address),
+                "address": str(address),
+                "partition": vice_name(number),
+                "kind": "RW" if flags & VLSF_RWVOL else "RO",
+                "flags": flags,
+            }
+            for address, number, flags in sites_of(entry)
+        ],
+    }
+
+
+def text(words: bytes) -> str:
+    """Bytes of a name as they were."""
+    return words.decode("utf-8", "surrogateescape")
+
+
+def _release(flags: int, mixed: bool) -> str:
+    """What a release that broke off has left."""
+    if not mixed:
+        return " -- Not released" if flags & VLSF_DONTUSE else ""
+    if flags & VLSF_NEWREPSITE:
+        return " -- New release"
+    return "" if flags & VLSF_RWVOL else " -- Old release"
+
+
+def _lock_lines(flags: int) -> Iterator[str]:
+    if flags & LOCKED:
+        yield "    Volume is currently LOCKED  "
+        for flag, what in _LOCKS.items():
+            if flags & flag:
+                yield f"    Volume is locked for {what} operation"
