@@ -90,11 +90,11 @@ class OurServers:
         wait_for("our vlserver to answer", lambda: self._answers(daemon, "listvldb"), START_SECONDS)
         return daemon
 
-    def start_fileserver(self) -> Daemon:
-        """Start the fileserver and wait until its volume server answers and it is registered."""
+    def start_fileserver(self, *more: str) -> Daemon:
+        """Start the fileserver, with `more` options, and wait until its volume server answers and it is registered."""
         state = self.node.home / "state"
         options = [*self._noauth, "--address", self.node.address, "--state", str(state), "--partition", "/vicepa"]
-        options += ["--protection", "none"]
+        options += ["--protection", "none", *more]
         daemon = start_plugin(self.node, "afs-fileserver", *options)
         wait_for(
             "our fileserver to answer", lambda: self._answers(daemon, "partinfo", address_of("fs1")), START_SECONDS

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from afs.client import FileClient
 from afs.types import AFSFid
+from fileserver.volume.durability import Sync
 from rx.errors import CallLost
 from tests.interop.case import InteropTest
 from tests.interop.namespaces import Node
@@ -87,7 +88,9 @@ class CrashTests(InteropTest):
     """Our servers on fs1, our clients on ca."""
 
     async def test_answered_stores_survive(self) -> None:
-        """After a restart every store and every name that was answered is there, and the stock salvager is content."""
+        """After a restart every store and every name that was answered is there, whatever the `--sync` mode, and the
+        stock salvager is content.
+        """
         chosen = budget("interop.crash", full=50, least=1)
         network = self.new_network()
         servers = OurServers(network)
@@ -97,6 +100,8 @@ class CrashTests(InteropTest):
         node = add_node(network, "ca")
         for turn in range(chosen.count):
             seed = random.Random(chosen.seed + turn)
+            servers.fileserver.stop(signal.SIGTERM)
+            servers.fileserver = servers.start_fileserver("--sync", seed.choice([*Sync]).value)
             client = self._client(node)
             writers = [
                 Writer(client, f"turn{turn}w{number}", random.Random(seed.random())) for number in range(WRITERS)
