@@ -17,6 +17,8 @@ class Known:
     def __init__(self, partition: IPartition, surroundings: Surroundings, ids: Iterable[int]) -> None:
         self.partition = partition
         self.gate = Gate()
+        self.hidden: set[int] = set()
+        """Read-write volumes that another partition has too, and serves: two may differ."""
         self._surroundings = surroundings
         self._volumes: dict[int, Volume | None] = dict.fromkeys(ids)
 
@@ -32,6 +34,7 @@ class Known:
 
     def __delitem__(self, volume_id: int) -> None:
         del self._volumes[volume_id]
+        self.hidden.discard(volume_id)
 
     def get(self, volume_id: int) -> Volume | None:
         """The volume, None where there is none of that id."""

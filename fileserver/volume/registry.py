@@ -54,7 +54,7 @@ class Registry:
         self.salvages: Salvages | None = None
         if salvager is not None:
             self.salvages = surroundings.salvages = Salvages(
-                surroundings, salvager, self._members, self._appeared, self.forget
+                surroundings, salvager, self._members, self._appeared, self._lost
             )
         self.arriving: Callable[[IPartition], Awaitable[None]] | None = None
         """Awaited for a partition before any volume of it can be used."""
@@ -73,18 +73,30 @@ class Registry:
         known = Known(partition, self.surroundings, await partition.volume_ids())
         for others in self._volumes.values():
             for volume_id in filter(others.__contains__, known):
-                log.warn(
-                    "volume {id} is on {here} too; that of {other} serves",
-                    id=volume_id,
-                    here=partition.name,
-                    other=others.partition.name,
-                )
+                await self._meets_another(known, volume_id, others.partition)
         if self.arriving is not None:
             await self.arriving(partition)
         self._partitions[partition.number] = partition
         self._volumes[partition.number] = known
         if self.salvages is not None:
             self.salvages.enter(partition)
+
+    async def _meets_another(self, known: Known, volume_id: int, other: IPartition) -> None:
+        """A partition comes with a volume that another has already: one of them serves."""
+        here = known.partition
+        if await _is_clone(here, volume_id) and await _is_clone(other, volume_id):
+            log.info(
+                "volume {id} is on {here}, too; that of {other} serves", id=volume_id, here=here.name, other=other.name
+            )
+            return
+        known.hidden.add(volume_id)
+        log.error(
+            "read-write volume {id} is on {here}, too: that of {other} serves, and this one only if the volume server "
+            "removes the other",
+            id=volume_id,
+            here=here.name,
+            other=other.name,
+        )
 
     def freeze(self, number: int) -> Gate:
         """Hold the calls that come for a partition's volumes, until it is removed or the gate is thawed."""
@@ -188,12 +200,14 @@ class Registry:
         return None
 
     def find(self, volume_id: int, partition: int | None = None) -> Volume | None:
-        """By id, on any partition or on the one of that number."""
+        """By id, on the partition of that number, or the one that clients get: where several partitions have it, that
+        of the first.
+        """
         if partition is not None:
             known = self._volumes.get(partition)
             return None if known is None else known.get(volume_id)
         for known in self._volumes.values():
-            if (volume := known.get(volume_id)) is not None:
+            if (volume := known.get(volume_id)) is not None and volume_id not in known.hidden:
                 return volume
         return None
 
@@ -254,7 +268,8 @@ class Registry:
             if gate.frozen:
                 deadline = deadline or self.holds.deadline()
                 await self.holds.wait(gate.changed, deadline, holder, Abort(VolumeError.VBUSY))
-                await gate.check(holder)
+                if self.find(volume_id) is None:  # else another partition has it, too
+                    await gate.check(holder)
             elif volume is not None and volume.state is not VolumeState.ATTACHED:
                 deadline = deadline or self.holds.deadline()
                 await self._attach(volume, gate, holder, deadline)
@@ -321,19 +336,35 @@ class Registry:
                     await self.holds.wait(volume.changed, deadline, SERVER, refusal)
 
     async def create(self, partition: IPartition, header: VolumeHeader) -> Checkout:
-        """A new empty volume, in the hands of its creator. Raises VolumeExists, OSError."""
-        other = self.find(header.id)
-        if other is not None and (other.partition is partition or header.id == header.parent):
-            raise VolumeExists(f"volume {header.id} exists on {other.partition.name}")
+        """A new empty volume, in the hands of its creator. Raises VolumeExists, OSError.
+
+        Another partition may have one of that id, if it is of the same kind: the same clone, or the same read-write
+        volume on its way from there to here.
+        """
+        known = self._volumes[partition.number]
+        others = [other.partition for other in self._volumes.values() if header.id in other]
+        is_clone = header.id != header.parent
+        for other in others:
+            if other is partition or await _is_clone(other, header.id) != is_clone:
+                raise VolumeExists(f"volume {header.id} exists on {other.name}")
         async with nullcontext() if self.salvages is None else self.salvages.making(partition, header.parent):
             files = await partition.create_volume(header)
-            volume = self._volumes[partition.number].add(header.id, VolumeState.UNATTACHED)
+            volume = known.add(header.id, VolumeState.UNATTACHED)
             volume.parent = header.parent
             volume.borrowed = True
+            if others and not is_clone:
+                known.hidden.add(header.id)
         return Checkout(volume, Mode.SECRETLY, header, files, online=False)
 
     def forget(self, volume: Volume) -> None:
-        """A destroyed volume: its clients find out at their next call."""
+        """A destroyed volume: its clients find out at their next call. Where another partition has it, that serves."""
+        self._lost(volume)
+        if self.find(volume.id) is None:
+            other = next((known for known in self._volumes.values() if volume.id in known.hidden), None)
+            if other is not None:
+                other.hidden.discard(volume.id)
+
+    def _lost(self, volume: Volume) -> None:
         if volume.state == VolumeState.DELETED and self.find(volume.id, volume.partition.number) is volume:
             del self._volumes[volume.partition.number][volume.id]
             volume.send(Event.FREE)
@@ -368,6 +399,15 @@ class Registry:
         known = self._volumes[partition.number]
         if volume_id not in known:
             known.add(volume_id, VolumeState.PREATTACHED)
+
+
+async def _is_clone(partition: IPartition, volume_id: int) -> bool:
+    """Whether it is surely a read-only or backup volume."""
+    try:
+        ids = await partition.ids(volume_id)
+    except (StoreError, OSError):
+        return False
+    return ids.parent != volume_id
 
 
 async def _all_let_go(volumes: Iterable[Volume]) -> None:

@@ -41,10 +41,10 @@ class Clones(Changes):
         return new_vol
 
     def _check_purged(self, volume_id: int, transaction: Transaction) -> None:
-        volume = self._registry.find(volume_id)
+        volume = self._registry.find(volume_id, transaction.partition)
         if volume is None:
-            raise Abort(VolumeError.VNOVOL)
-        if volume.partition.number != transaction.partition or volume.parent != transaction.checkout.header.parent:
+            raise Abort(VolumeError.VNOVOL if self._registry.find(volume_id) is None else EXDEV)
+        if volume.parent != transaction.checkout.header.parent:
             raise Abort(EXDEV)
 
     async def _purge(self, volume_id: int, partition: int) -> None:

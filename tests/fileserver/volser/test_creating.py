@@ -43,7 +43,6 @@ class Creating(Volser):
         self.assertEqual(self.code(create(9, b"vol", RW, 0, VOLUME)), EIO)
         self.create()
         self.assertEqual(self.code(create(0, b"vol", RW, 0, VOLUME)), EIO)
-        self.assertEqual(self.code(create(1, b"vol", RW, 0, VOLUME)), EIO)
         self.assertEqual(list(self.transactions), [])
         self.assertEqual(self.info().name, b"vol")
 
