@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
 
@@ -26,16 +25,22 @@ class Descriptor:
     and its number given to another file, in the middle of an operation.
     """
 
-    __slots__ = ("_guard", "fd")
+    __slots__ = ("_guard", "fd", "used")
 
     def __init__(self, fd: int, guard: Guard = unguarded) -> None:
         self.fd = fd
+        self.used = False
+        """Since the cache last looked for one to let go of."""
         self._guard = guard
 
     def to_write(self) -> int:
         """The number, for the one system call that changes the file now. Raises Fenced."""
         self._guard()
         return self.fd
+
+    def size(self) -> int:
+        """The file's length in bytes; cheaper than its whole status. Nothing here depends on the file position."""
+        return os.lseek(self.fd, 0, os.SEEK_END)
 
     def __del__(self) -> None:
         os.close(self.fd)
@@ -46,37 +51,35 @@ Key = tuple[int, int]
 
 
 class Descriptors:
-    """The last used open files of a partition. Any thread may call."""
+    """The open files of a partition, of which those used lately stay. Any thread may call.
+
+    Each is given a second chance before it goes, rather than moved at every use: to find one takes no lock.
+    """
 
     def __init__(self, guard: Guard = unguarded, limit: int = MAX_DESCRIPTORS) -> None:
         self.guard = guard
         self._limit = limit
         self._lock = Lock()
-        self._open: OrderedDict[Key, Descriptor] = OrderedDict()
+        self._open: dict[Key, Descriptor] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def get(self, key: Key, opener: Callable[[], int]) -> Descriptor:
-        """The open file of that key; `opener` makes a descriptor where there is none. Raises what `opener` raises."""
-        return self.find(key) or self.put(key, opener())
-
     def find(self, key: Key) -> Descriptor | None:
-        """The open file of that key, if it is kept."""
-        with self._lock:
-            found = self._open.get(key)
-            if found is not None:
-                self._open.move_to_end(key)
-            return found
+        """The open file of that key, if it is open."""
+        found = self._open.get(key)
+        if found is not None:
+            found.used = True
+        return found
 
     def put(self, key: Key, fd: int) -> Descriptor:
         """Keep a freshly opened descriptor."""
         opened = Descriptor(fd, self.guard)
         with self._lock:
+            replaced = self._open.pop(key, None)
             self._open[key] = opened
-            self._open.move_to_end(key)
-            dropped = self._open.popitem(last=False) if len(self._open) > self._limit else None
-        del dropped  # closes outside the lock
+            dropped = self._make_room() if len(self._open) > self._limit else None
+        del replaced, dropped  # closes outside the lock
         return opened
 
     def forget(self, key: Key) -> None:
@@ -89,6 +92,16 @@ class Descriptors:
         with self._lock:
             for key in [key for key in self._open if key[0] == parent]:
                 del self._open[key]
+
+    def _make_room(self) -> Descriptor:
+        """Take out the oldest that was not used since it was last looked at."""
+        while True:
+            key = next(iter(self._open))
+            oldest = self._open.pop(key)
+            if not oldest.used:
+                return oldest
+            oldest.used = False
+            self._open[key] = oldest
 
     def clear(self) -> None:
         """Close everything that is not in use this moment."""

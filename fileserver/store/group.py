@@ -40,7 +40,7 @@ from fileserver.store.inodes import (
     tag_of,
     vnode_of,
 )
-from fileserver.store.link_table import MAX_TAGS, LinkTable
+from fileserver.store.link_table import MAX_TAGS, LinkTable, links_in
 from fileserver.store.metadata import Metadata
 
 STAMPS = {
@@ -77,10 +77,15 @@ class Group:
         self._metadata = metadata
         self._descriptors = descriptors
         self._members: list[int] | None = None
+        self._rows: dict[int, int] = {}  # of the link table: nobody else writes it while the group is open
 
     def open(self, inode: int) -> Descriptor:
         """The inode's file, from the cache or opened. Raises FileNotFoundError."""
-        return self._descriptors.get((self.parent, inode), lambda: os.open(self.path(inode), os.O_RDWR | os.O_CLOEXEC))
+        key = self.parent, inode
+        found = self._descriptors.find(key)
+        if found is not None:
+            return found
+        return self._descriptors.put(key, os.open(self.path(inode), os.O_RDWR | os.O_CLOEXEC))
 
     def at_hand(self, inode: int) -> Descriptor | None:
         """The same, None where a disk may have to be waited for."""
@@ -114,6 +119,7 @@ class Group:
         self.discard(inode)
         file = self._create(inode, volume_id)
         self._members = None
+        self._rows.clear()
         write_all(file, content or STAMP.pack(magic=STAMPS[kind], version=FORMAT_VERSION), 0)
 
     def count_members(self) -> None:
@@ -126,7 +132,7 @@ class Group:
 
     def links(self) -> LinkTable:
         """The link table. Raises Damaged when it is missing."""
-        return LinkTable(self.open_special(self.parent, Special.LINK_TABLE))
+        return LinkTable(self.open_special(self.parent, Special.LINK_TABLE), self._rows)
 
     def create_data(self, vnode: int, unique: int, version: int) -> tuple[int, Descriptor]:
         """(inode, its open empty file) of a new version of a vnode's content. Raises OSError ENOSPC when 5 are in
@@ -169,7 +175,12 @@ class Group:
 
     def count(self, inode: int) -> int:
         """How many volumes share the inode, as the link table has it."""
-        return self.links().count(vnode_of(inode), tag_of(inode))
+        vnode = vnode_of(inode)
+        row = self._rows.get(vnode)
+        if row is None:
+            with self.lock:
+                row = self.links().row(vnode)
+        return links_in(row, tag_of(inode))
 
     def share(self, inode: int) -> None:
         """Count one volume more than now name the inode: the next to do so is about to. Raises OSError EMLINK."""
@@ -202,6 +213,7 @@ class Group:
         with self.lock:
             self._descriptors.forget_group(self.parent)
             self._members = None
+            self._rows.clear()
             self._descriptors.guard()
             with suppress(FileNotFoundError):
                 shutil.rmtree(self.directory)
@@ -258,7 +270,7 @@ def _make_directories(path: str) -> None:
 
 def write_all(file: Descriptor, data: bytes, offset: int) -> None:
     """Write it all; what does not fit leaves the file as long as it was. Raises OSError, Fenced."""
-    before = os.fstat(file.fd).st_size
+    before = file.size()
     written = 0
     try:
         written = os.pwrite(file.to_write(), data, offset)
@@ -268,3 +280,15 @@ def write_all(file: Descriptor, data: bytes, offset: int) -> None:
         if written and offset + written > before:
             os.ftruncate(file.to_write(), before)
         raise
+
+
+def write_unit(file: Descriptor, data: bytes, offset: int) -> None:
+    """Write what the file has whole or not at all: a record at a multiple of its size. Raises OSError, Fenced.
+
+    Fast path beside `write_all`: how long the file was need not be known before.
+    """
+    if os.pwrite(file.to_write(), data, offset) == len(data):
+        return
+    if file.size() < offset + len(data):
+        os.ftruncate(file.to_write(), offset)
+    raise OSError(ENOSPC, os.strerror(ENOSPC))

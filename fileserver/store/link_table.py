@@ -23,25 +23,32 @@ MAX_TAGS = 5
 MAX_LINKS = 7
 """What 3 bits hold: volumes sharing one version, and volumes in a group."""
 
+MAX_ROWS = 4096
+"""Rows of one group kept for the next look, some 100 bytes each: every write to a file asks who else has it."""
+
 _ROW = fast(Struct("row" / Int16ul))
 
 
 class LinkTable:
-    """The counts in one open link-table file."""
+    """The counts in one open link-table file. `rows` are those that are known, MAX_ROWS at most."""
 
-    __slots__ = ("_file",)
+    __slots__ = ("_file", "_rows")
 
-    def __init__(self, file: Descriptor) -> None:
+    def __init__(self, file: Descriptor, rows: dict[int, int]) -> None:
         self._file = file
+        self._rows = rows
 
     def row(self, vnode: int) -> int:
-        """The 16 bits of a vnode; 0 past the end of the table."""
+        """The 16 bits of a vnode; 0 past the end of the table. Under the group's lock, as every change is."""
+        known = self._rows.get(vnode)
+        if known is not None:
+            return known
         data = os.pread(self._file.fd, _ROW.size, _offset(vnode))
-        return int(_ROW.unpack(data).row) if len(data) == _ROW.size else 0
+        return self._keep(vnode, int(_ROW.unpack(data).row) if len(data) == _ROW.size else 0)
 
     def count(self, vnode: int, tag: int) -> int:
         """Links of one version."""
-        return self.row(vnode) >> 3 * tag & MAX_LINKS
+        return links_in(self.row(vnode), tag)
 
     def set(self, vnode: int, tag: int, count: int) -> None:
         """Raises OSError EMLINK above 7."""
@@ -64,7 +71,15 @@ class LinkTable:
         raise OSError(ENOSPC, f"vnode {vnode} has {MAX_TAGS} versions in its volume group already")
 
     def _write(self, vnode: int, row: int) -> None:
+        self._rows.pop(vnode, None)
         os.pwrite(self._file.to_write(), _ROW.pack(row=row), _offset(vnode))
+        self._keep(vnode, row)
+
+    def _keep(self, vnode: int, row: int) -> int:
+        if len(self._rows) >= MAX_ROWS:
+            self._rows.clear()
+        self._rows[vnode] = row
+        return row
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -73,6 +88,11 @@ class LinkTable:
             yield
         finally:
             fcntl.flock(self._file.fd, fcntl.LOCK_UN)
+
+
+def links_in(row: int, tag: int) -> int:
+    """Links of one version."""
+    return row >> 3 * tag & MAX_LINKS
 
 
 def _offset(vnode: int) -> int:

@@ -41,7 +41,7 @@ def cut(file: Descriptor, length: int) -> None:
 
 def reserve(file: Descriptor, size: int) -> None:
     """Find the room a later write needs, or leave the file as it is. Raises OSError ENOSPC."""
-    before = os.fstat(file.fd).st_size
+    before = file.size()
     try:
         os.posix_fallocate(file.to_write(), 0, size)
     except OSError:

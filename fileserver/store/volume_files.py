@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from zope.interface import implementer
 
@@ -31,7 +31,7 @@ from fileserver.store.formats import (
     unpack_header,
     unpack_vnode,
 )
-from fileserver.store.group import RECORD_SIZES, STAMPS, Group, index_of, record_offset, write_all
+from fileserver.store.group import RECORD_SIZES, STAMPS, Group, index_of, record_offset, write_all, write_unit
 from fileserver.store.inodes import MAX_VNODE, Special, special_inode
 from fileserver.store.syscalls import copy_sparse, cut, reserve, sync_file_system
 from fileserver.store.threads import Threads
@@ -44,13 +44,19 @@ INLINE_SIZE = 256 * 1024
 and back costs 55 to 80 us, a read of this size from the page cache 4 us and a write 90 us; 1 MiB 20 us and 350 us.
 """
 
-MAX_RECORDS = 1024
-"""Index records kept for the next look at them, 64 or 256 bytes each: one change of a file looks at its own five times.
-"""
+MAX_PLACES = 4096
+"""Vnodes whose content's place is kept for the next look, some 200 bytes each: one change of a file asks five times."""
 
 _MAGIC = {Special.SMALL_INDEX: SMALL_VNODE_MAGIC, Special.LARGE_INDEX: LARGE_VNODE_MAGIC}
 _TYPES = {Special.SMALL_INDEX: (1, 3), Special.LARGE_INDEX: (DIRECTORY_TYPE,)}
 _INDEXES = (Special.LARGE_INDEX, Special.SMALL_INDEX)
+
+
+class Place(NamedTuple):
+    """What a vnode's record says that nobody above the store knows: its content, and that a clone shares its pages."""
+
+    inode: int
+    cloned: bool
 
 
 @implementer(IVolumeFiles)
@@ -63,7 +69,8 @@ class VolumeFiles:
         self.group = group
         self._threads = threads
         self._release: Callable[[], None] | None = release
-        self._records: dict[int, bytes] = {}  # of this volume only its own object writes any, but for `clone_to`
+        self._places: dict[int, Place] = {}  # of this volume only its own object writes records, but for `clone_to`
+        self._inodes = {kind: special_inode(volume_id, kind) for kind in _INDEXES}
 
     def check(self) -> None:
         """Raises Damaged when a special file is missing or has another's stamp."""
@@ -81,19 +88,21 @@ class VolumeFiles:
 
     async def write_header(self, header: VolumeHeader) -> None:
         assert (header.id, header.parent) == (self.id, self.parent), f"the header of another volume: {header.id}"
-        write_all(self._special(Special.INFO), pack_header(header), 0)
+        write_unit(self._special(Special.INFO), pack_header(header), 0)
 
     async def vnodes(self) -> Sequence[tuple[int, int]]:
         return sorted(await self._threads.run(self._scan))
 
     async def read_vnode(self, number: int) -> Vnode:
-        if number not in self._records and not self._record_at_hand(number):
-            await self._threads.run(self._record, number)
-        return unpack_vnode(self._record(number))[0]
+        data = self._record_at_hand(number)
+        if data is None:
+            data = await self._threads.run(self._record, number)
+        vnode, inode, cloned = unpack_vnode(data)
+        self._keep(number, inode, cloned)
+        return vnode
 
     async def write_vnode(self, number: int, vnode: Vnode) -> None:
-        _, inode, cloned = unpack_vnode(self._record(number))
-        self._write_record(number, pack_vnode(vnode, inode, cloned=cloned))
+        self._write_record(number, vnode, *self._place(number))
 
     async def create_vnode(self, number: int, vnode: Vnode, content: bytes = b"") -> None:
         kind = index_of(number)
@@ -102,7 +111,7 @@ class VolumeFiles:
         await self._run(len(content), self._create, number, vnode, content)
 
     async def remove_vnode(self, number: int) -> None:
-        inode = unpack_vnode(self._record(number))[1]
+        inode = self._place(number).inode
         await self._run(self._size(inode), self._remove, number, inode)
 
     async def read(self, number: int, offset: int, size: int) -> bytes:
@@ -116,19 +125,19 @@ class VolumeFiles:
 
     async def truncate(self, number: int, length: int) -> None:
         file = await self._own(number, length)
-        await self._run(os.fstat(file.fd).st_size - length, cut, file, length)
+        await self._run(file.size() - length, cut, file, length)
 
     async def content_length(self, number: int) -> int:
         file = self._at_hand(number) or await self._fetched(number)
-        return os.fstat(file.fd).st_size
+        return file.size()
 
     async def clone_to(self, target: IVolumeFiles) -> None:
         assert isinstance(target, VolumeFiles) and target.group is self.group, "a clone stays in its group"
         try:
             await self._threads.run(self._clone, target)
         finally:
-            self._records.clear()
-            target._records.clear()
+            self._places.clear()
+            target._places.clear()
 
     async def sync(self) -> None:
         await self._threads.run(sync_file_system, self._special(Special.INFO))
@@ -161,9 +170,6 @@ class VolumeFiles:
 
     def _record(self, number: int) -> bytes:
         """The checked bytes of a record in use."""
-        known = self._records.get(number)
-        if known is not None:
-            return known
         kind = index_of(number)
         size = RECORD_SIZES[kind]
         data = os.pread(self._special(kind).fd, size, record_offset(number)) if 0 < number <= MAX_VNODE else b""
@@ -171,12 +177,11 @@ class VolumeFiles:
 
     def _record_at_hand(self, number: int) -> bytes | None:
         """The same, None where a disk would have to be waited for."""
-        known = self._records.get(number)
-        if known is not None or not 0 < number <= MAX_VNODE:
-            return known
+        if not 0 < number <= MAX_VNODE:
+            return None
         kind = index_of(number)
         try:
-            index = self.group.at_hand(special_inode(self.id, kind))
+            index = self.group.at_hand(self._inodes[kind])
         except FileNotFoundError:
             return None  # `_record` says what is wrong
         data = read_at_hand(index, RECORD_SIZES[kind], record_offset(number)) if index is not None else None
@@ -192,32 +197,46 @@ class VolumeFiles:
         record = VNODE.unpack(data)
         if record.magic != _MAGIC[kind] or record.word & 7 not in _TYPES[kind]:
             raise Damaged(f"volume {self.id}: vnode {number} has magic {record.magic:#x} and type {record.word & 7}")
-        return self._keep(number, data)
+        return data
 
-    def _write_record(self, number: int, record: bytes) -> None:
-        self._records.pop(number, None)
-        write_all(self._special(index_of(number)), record, record_offset(number))
-        if record[0] & 7:
-            self._keep(number, record)
+    def _write_record(self, number: int, vnode: Vnode, inode: int, cloned: bool = False) -> None:
+        write_unit(self._index(number), pack_vnode(vnode, inode, cloned=cloned), record_offset(number))
+        self._keep(number, inode, cloned)
 
-    def _keep(self, number: int, record: bytes) -> bytes:
-        if len(self._records) >= MAX_RECORDS:
-            self._records.clear()
-        self._records[number] = record
-        return record
+    def _place(self, number: int) -> Place:
+        known = self._places.get(number)
+        if known is not None:
+            return known
+        _, inode, cloned = unpack_vnode(self._record(number))
+        return self._keep(number, inode, cloned)
+
+    def _keep(self, number: int, inode: int, cloned: bool) -> Place:
+        if len(self._places) >= MAX_PLACES:
+            self._places.clear()
+        place = self._places[number] = Place(inode, cloned)
+        return place
+
+    def _index(self, number: int) -> Descriptor:
+        """The index in which a vnode has its record."""
+        kind = index_of(number)
+        try:
+            return self.group.open(self._inodes[kind])
+        except FileNotFoundError:
+            return self._special(kind)  # which says what is missing
 
     def _content(self, number: int) -> Descriptor:
-        record = VNODE.unpack(self._record(number))
-        return self._open(number, record.inode_lo | record.inode_hi << 32)
+        return self._open(number, self._place(number).inode)
 
     def _at_hand(self, number: int) -> Descriptor | None:
         """The vnode's content, open, if no disk has to be waited for."""
-        data = self._record_at_hand(number)
-        if data is None:
-            return None
-        record = VNODE.unpack(data)
+        place = self._places.get(number)
+        if place is None:
+            data = self._record_at_hand(number)
+            if data is None:
+                return None
+            place = self._keep(number, *unpack_vnode(data)[1:])
         try:
-            return self.group.at_hand(record.inode_lo | record.inode_hi << 32)
+            return self.group.at_hand(place.inode)
         except FileNotFoundError:
             return None  # `_content` says what is wrong
 
@@ -254,14 +273,15 @@ class VolumeFiles:
         try:
             if content:
                 write_all(file, content, 0)
-            self._write_record(number, pack_vnode(vnode, inode))
+            self._write_record(number, vnode, inode)
         except OSError:
             self.group.settle(inode)
             raise
 
     def _remove(self, number: int, inode: int) -> None:
         with self.group.lock:
-            self._write_record(number, bytes(RECORD_SIZES[index_of(number)]))
+            self._places.pop(number, None)
+            write_unit(self._index(number), bytes(RECORD_SIZES[index_of(number)]), record_offset(number))
             self.group.settle(inode)
 
     def _size(self, inode: int) -> int:
@@ -274,22 +294,19 @@ class VolumeFiles:
     async def _own(self, number: int, keep: int | None = None) -> Descriptor:
         """The vnode's content, open; copied first (up to `keep` bytes) when other volumes share it."""
         file = self._at_hand(number) or await self._fetched(number)
-        data = self._record(number)
-        record = VNODE.unpack(data)
-        inode = record.inode_lo | record.inode_hi << 32
+        inode = self._place(number).inode
         if self.group.count(inode) == 1:
             return file
-        length = os.fstat(file.fd).st_size
-        length = length if keep is None else min(length, keep)
-        return await self._run(length, self._copy, number, data, file, length)
+        length = file.size() if keep is None else min(file.size(), keep)
+        return await self._run(length, self._copy, number, file, length)
 
-    def _copy(self, number: int, data: bytes, source: Descriptor, length: int) -> Descriptor:
-        vnode, old, _ = unpack_vnode(data)
+    def _copy(self, number: int, source: Descriptor, length: int) -> Descriptor:
+        vnode, old, _ = unpack_vnode(self._record(number))
         inode, file = self.group.create_data(number, vnode.uniquifier, vnode.data_version)
         try:
             copy_sparse(source, file, length)
             with self.group.lock:
-                self._write_record(number, pack_vnode(vnode, inode))
+                self._write_record(number, vnode, inode)
                 self.group.settle(old)
         except OSError:
             self.group.settle(inode)
@@ -299,7 +316,7 @@ class VolumeFiles:
     def _clone(self, target: VolumeFiles) -> None:
         with self.group.membership:
             for kind in _INDEXES:
-                reserve(target._special(kind), os.fstat(self._special(kind).fd).st_size)
+                reserve(target._special(kind), self._special(kind).size())
             for kind in _INDEXES:
                 self._clone_index(target, kind)
 
@@ -336,7 +353,7 @@ def _read(file: Descriptor, offset: int, size: int) -> bytes:
 def _read_index(file: Descriptor, kind: Special) -> bytes:
     """The whole index less its first record, the stamp."""
     size = RECORD_SIZES[kind]
-    return os.pread(file.fd, max(os.fstat(file.fd).st_size - size, 0), size)
+    return os.pread(file.fd, max(file.size() - size, 0), size)
 
 
 def _inode_at(index: bytes, offset: int) -> int:

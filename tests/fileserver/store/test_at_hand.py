@@ -116,7 +116,7 @@ class Stalled(TestCase):
         gate = self.stall()
         reading = ensureDeferred(self.files.read(2, 0, 5))
         self.assertFalse(reading.called)
-        self.assertEqual((await self.files.read_vnode(4)).length, 5)
+        self.assertEqual(await self.files.content_length(4), 5)
         gate.set()
         self.assertEqual(await reading, b"cold!")
 
