@@ -38,7 +38,14 @@ async def carry_out(
 
     Raises CommandError if it fails. With `wait` False it is only begun.
     """
-    operation = await _begun(session, server, kind, begin, order)
+    try:
+        operation = await _begun(session, server, kind, begin, order)
+    except CancelledError:
+        session.output.complain(
+            f"vos: interrupted: {session.name(server)} may have begun {name_of(kind)} {order.request.id} all the same\n"
+            f"vos: 'vos listpartitions {order.partition}' shows how it stands"
+        )
+        raise
     if wait:
         operation = await _followed(session, server, operation)
         if operation.state not in (VOPS.DONE, VOPS.ALREADY):

@@ -85,7 +85,7 @@ def _main(words: Sequence[str]) -> int:
 
 def exact(name: str) -> Command | None:
     """The subcommand of that very name; nothing else is imported."""
-    if not name.isidentifier() or not (_COMMANDS / f"{name}.py").is_file():
+    if not name.isidentifier() or name.startswith("_") or not (_COMMANDS / f"{name}.py").is_file():
         return None
     found: Command = getattr(import_module(f"vos.commands.{name}"), name)
     return found
@@ -93,7 +93,7 @@ def exact(name: str) -> Command | None:
 
 def every_command() -> list[Command]:
     """All that are in `vos.commands`, by name."""
-    names = sorted(path.stem for path in _COMMANDS.glob("*.py") if path.stem != "__init__")
+    names = sorted(path.stem for path in _COMMANDS.glob("*.py"))
     return [command for name in names if (command := exact(name)) is not None]
 
 

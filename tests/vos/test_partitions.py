@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 import vos.session
 from afs.rpc.partitions import PSTATE
+from afs.rpc.vl import NMAXNSERVERS, VLF_ROEXISTS, VLSF_ROVOL, nvldbentry
 from tests.vos.cells import FIRST, SECOND, VosCase
 
 
@@ -176,6 +179,37 @@ class Moving(VosCase):
         self.assertIsNone(self.label().owner)
         self.assertIn("no other server had", (await self.succeeds("movepartition", self.uuid, SECOND)).out)
         self.assertEqual(self.label().owner, self.server_uuid(1))
+
+    async def test_read_only_sites(self) -> None:
+        """Where all read-only sites of a volume would be on one server it is refused without -force, by name."""
+        await self.replicate(b"everywhere", [(FIRST, 0), (SECOND, 0)])
+        await self.replicate(b"once", [(FIRST, 0)])
+        refusal = await self.refused("movepartition", self.uuid, SECOND)
+        self.assertIn(f"all their read-only sites on {SECOND}; nothing was changed", refusal)
+        self.assertIn("\n    everywhere\n", refusal)
+        self.assertNotIn("once", refusal)
+        self.assertEqual(self.label().owner, self.server_uuid(0))
+        await self.succeeds("movepartition", self.uuid, SECOND, "-force")
+        self.assertEqual(self.label().owner, self.server_uuid(1))
+        await self.succeeds("umountpartition", SECOND, "b")
+        await self.succeeds("mountpartition", SECOND, "b")
+        await self.succeeds("movepartition", self.uuid, FIRST)
+
+    async def replicate(self, name: bytes, sites: list[tuple[str, int]]) -> None:
+        """An entry of a volume with read-only sites."""
+        first = await self.cell.vl.GetNewVolumeId(3)
+        rest = NMAXNSERVERS - len(sites)
+        await self.cell.vl.CreateEntryN(
+            nvldbentry(
+                name=name,
+                nServers=len(sites),
+                serverNumber=(*(int(IPv4Address(server)) for server, _ in sites), *(0,) * rest),
+                serverPartition=(*(number for _, number in sites), *(0,) * rest),
+                serverFlags=(*(VLSF_ROVOL for _ in sites), *(0,) * rest),
+                volumeId=(first, first + 1, first + 2),
+                flags=VLF_ROEXISTS,
+            )
+        )
 
     async def test_refused(self) -> None:
         """A target that does not know the partition, and one that cannot mount it: it stays, with the reason."""

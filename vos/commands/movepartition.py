@@ -13,6 +13,7 @@ from vos.command import CommandError, command
 from vos.follow import carry_out, new_order, summary
 from vos.kinds import PartitionPlace, Server
 from vos.places import get_object, get_on, is_server, need_objects, need_partitions, reach, vice_name
+from vos.replicas import need_spread
 from vos.session import Session
 
 
@@ -22,12 +23,15 @@ async def movepartition(
     partition: Annotated[PartitionPlace, "partition UUID, or its name on the target"],
     toserver: Annotated[Server, "machine name on destination"],
     dryrun: Annotated[bool, "list what would be done, don't do it"] = False,
+    force: Annotated[bool, "let all read-only sites of a volume be there"] = False,
 ) -> None:
     """move a vice partition to another server"""
     await need_objects(session)
     target = await need_partitions(session, toserver)
     wanted = (await get_on(session, toserver, partition)).partition
     found = await get_object(session, wanted.uuid)
+    if not force:
+        await need_spread(session, found, target, session.name(toserver))
     there = f"{session.name(toserver)} as {vice_name(wanted.number)}"
     if not is_server(found.owner) or found.owner.uuid == target:
         await _mount(session, toserver, wanted, there, dryrun)
