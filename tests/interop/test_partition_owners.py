@@ -65,6 +65,22 @@ class Stream:
         return content[same:] == old[same : len(content)] and len(content) in (len(old), same)
 
 
+class Stalled:
+    """A source of two blocks, of which the second comes when `more` fires."""
+
+    def __init__(self) -> None:
+        self.begun: Deferred[None] = Deferred()
+        self.more: Deferred[bytes] = Deferred()
+        self._pieces = [bytes(BLOCK)]
+
+    async def read(self, size: int, /) -> bytes:
+        """The next of them."""
+        if self._pieces:
+            return self._pieces.pop()
+        self.begun.callback(None)
+        return await self.more
+
+
 def numbered(name: str, number: int) -> bytes:
     """The content of one store; every line says which."""
     line = f"{number:09} {name}\n".encode()
@@ -192,6 +208,30 @@ class OwnerTests(InteropTest):
             self.assertEqual(refused.exception.code, VolumeError.VNOVOL)
             self.assertEqual(await reader.read_file(stream.fid), numbered(heir, 1))
         self.assertEqual(await cell.owner(), heir)
+
+    async def test_asked_in_the_middle(self) -> None:
+        """An owner that is asked while a store does not end cuts it off, lets go in time, and may have the partition
+        again.
+        """
+        cell = await self.cell()
+        client = cell.client("ca")
+        fid = await client.create("/file")
+        await client.store(fid, b"before", 0, 6)
+        fs = client.fs((address_of("fs1"), 7000))
+        source = Stalled()
+        storing = Deferred.fromCoroutine(fs.StoreData64(fid, store_status(), 0, 2 * BLOCK, 2 * BLOCK, source))
+        await source.begun
+        start = time.monotonic()
+        await cell.mount("fs2", force=True)
+        self.assertLess(time.monotonic() - start, ASKED_SECONDS)
+        source.more.callback(bytes(BLOCK))
+        await self.assertFailure(storing, Abort)
+        await cell.left("fs1")
+        self.assertEqual(await cell.owner(), "fs2")
+        self.assertLessEqual(len(await client.read_file(fid)), BLOCK)
+        await cell.mount("fs1", force=True)
+        self.assertEqual(await cell.owner(), "fs1")
+        self.assertLessEqual(len(await cell.client("cb").read_file(fid)), BLOCK)
 
     async def test_cut_off(self) -> None:
         """A server cut off from the network that goes on with the storage is asked there, closes its volumes and lets
