@@ -55,7 +55,7 @@ class _Turns:
         waiter: Deferred[None] = Deferred()
         self._waiting.append((sync, waiter))
         if not self._running:
-            await self._run()
+            ensureDeferred(self._run())  # by itself: whoever began it may be cancelled, and others wait
         await waiter
 
     async def _run(self) -> None:
