@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
+from twisted.internet.threads import deferToThread
+
+from tests.interop import kerberos
 from tests.interop.case import InteropTest
+from tests.interop.kerberos import Realm
 from tests.interop.namespaces import Node, Result
 from tests.interop.partition_cells import NUMBER, PATH, PartitionCell
+from tests.interop.stock import add_node
+from tests.interop.test_rxkad import OurAuthenticatedServers
 from tests.interop.vldb_cells import VldbCell, our_vlserver, stock_vlserver
 
 VOS = (sys.executable, "-m", "vos")
@@ -58,6 +66,49 @@ class OwnServersTests(InteropTest):
         listed = await self.cell.database.run(*VOS, "listpartitions")
         self.assertEqual(listed.err, "vos: Could not get afs tokens, running unauthenticated.\n")
         self.assertIn("Total: 2\n", listed.out)
+
+
+class TicketTests(InteropTest):
+    """Servers with a key from a KDC, and users with tickets."""
+
+    skip = InteropTest.skip or kerberos.missing() or None
+
+    async def test_tickets(self) -> None:
+        """An administrator's ticket in the credential cache administers, also encrypted; a user's lists; and with one
+        that is of no use here, or none, it runs unauthenticated and says so.
+        """
+        node = add_node(self.new_network(), "fs1")
+        realm = Realm(node)
+        realm.make_cell_key()
+        for user in ("admin", "alice"):
+            realm.make_user(user)
+        servers = await deferToThread(OurAuthenticatedServers, node)
+        (await deferToThread(servers.vos, "create", "fs1", "a", "seen.plainly")).check()
+
+        async def vos(cache: Path, *words: str) -> Result:
+            return await node.run("env", f"KRB5CCNAME=FILE:{cache}", *VOS, *words)
+
+        admin, alice, nowhere = realm.cache("admin"), realm.cache("alice"), realm.home / "no.ccache"
+        for cache in (admin, alice):
+            self.assertEqual((await vos(cache, "examine", "seen.plainly")).check().err, "")
+        refused = await vos(alice, "umountpartition", "fs1", "a")
+        self.assertEqual((refused.status, refused.out), (255, ""))
+        self.assertIn("permission denied", refused.err)
+        for words in (("umountpartition", "fs1", "a"), ("mountpartition", "fs1", "a", "-encrypt")):
+            self.assertEqual((await vos(admin, *words)).check().err, "")
+        unauthenticated = "vos: Could not get afs tokens, running unauthenticated.\n"
+        self.assertEqual((await vos(nowhere, "listpartitions")).check().err, unauthenticated)
+        self.assertEqual((await vos(nowhere, "listpartitions", "-noauth")).check().err, "")
+
+    async def test_encrypted(self) -> None:
+        """With -encrypt no name is seen on the wire."""
+        node = add_node(self.new_network(), "fs1", key=os.urandom(32))
+        servers = await deferToThread(OurAuthenticatedServers, node)
+        (await deferToThread(servers.vos, "create", "fs1", "a", "seen.never", "-encrypt")).check()
+        (await deferToThread(own_vos, node, "examine", "seen.never", "-encrypt")).check()
+        self.assertNotIn(b"seen.never", servers.capture.read_bytes())
+        (await deferToThread(own_vos, node, "examine", "seen.never")).check()
+        self.assertIn(b"seen.never", servers.capture.read_bytes())
 
 
 class StockServersTests(InteropTest):
