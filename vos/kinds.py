@@ -59,10 +59,6 @@ def _count(session: Session, word: str) -> int:
     return int(word)
 
 
-def _whole(session: Session, word: str) -> int:
-    return -_count(session, word[1:]) if word.startswith("-") else _count(session, word)
-
-
 def _path(session: Session, word: str) -> str:
     if not Path(word).is_absolute():
         raise CommandError(f"vos: '{word}' is not an absolute path\n")
@@ -74,6 +70,5 @@ PartitionPlace = Annotated[Place, Kind("partition name or UUID", _place)]
 PartitionNumber = Annotated[int, Kind("partition name", _partition_number)]
 Uuid = Annotated[UUID, Kind("UUID", _uuid)]
 Count = Annotated[int, Kind("number", _count)]
-Whole = Annotated[int, Kind("number", _whole)]
 HostPath = Annotated[str, Kind("path on the server", _path)]
 ServerOrUuid = Annotated[IPv4Address | UUID, Kind("machine name or UUID", _server_or_uuid)]

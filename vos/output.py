@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Two streams. `said` is flushed line by line where that is a terminal, and at the end."""
+    """Two streams, and whether more is wanted than the result. What is on `out` comes before a later complaint."""
 
     out: TextIO
     err: TextIO

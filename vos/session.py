@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from ipaddress import IPv4Address
 from random import SystemRandom
@@ -122,6 +122,3 @@ def _host_name(address: IPv4Address) -> str:
         return socket.gethostbyaddr(str(address))[0]
     except OSError:
         return str(address)
-
-
-OpenSession = Callable[[Options, Output], Session]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -44,9 +46,11 @@ class VosCase(TestCase):
     """Two fileservers; what is on /vicepa of the first the second can reach too."""
 
     cell: Cell
+    settings: Mapping[str, Any] = MappingProxyType({})
+    """Further ones of the file servers."""
 
     async def setUp(self) -> None:  # type: ignore[override]
-        self.cell = await start_cell(self, backend="namei-user", fileservers=2)
+        self.cell = await start_cell(self, backend="namei-user", fileservers=2, **self.settings)
         self.shared = self.cell.fileservers[0].partition_path.absolute()
         self.uuid = str(self.label().uuid)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import vos.session
 from afs.rpc.partitions import PSTATE
@@ -230,3 +231,27 @@ class Moving(VosCase):
         self.assertIn(
             f"vos mountpartition {SECOND} {self.uuid} -force", await self.refused("movepartition", "b", SECOND)
         )
+
+
+class TakingOver(VosCase):
+    """Answering at the address of a server that is down."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        hook = Path(self.mktemp()).absolute()
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\nexit 0\n")  # every loopback address is there already
+        hook.chmod(0o755)
+        self.settings = {"address_hook": str(hook)}
+        await super().setUp()
+        await self.succeeds("definepartition", SECOND, "b", "-path", str(self.shared))
+
+    async def test_taken_and_given_back(self) -> None:
+        """The new owner answers at the dead one's address until it is told not to; twice is no error."""
+        await self.cell.fileservers[0].stop()
+        await self.succeeds("mountpartition", SECOND, "b", "-force", "-takeover")
+        fs = self.cell.tool.fs((FIRST, self.cell.fileservers[0].port))
+        await fs.GetTime()
+        done = await self.succeeds("endtakeover", SECOND, FIRST)
+        self.assertEqual(done.out, f"{SECOND} answers at {FIRST} no more\n")
+        done = await self.succeeds("endtakeover", SECOND, FIRST)
+        self.assertEqual(done.out, f"{SECOND} does not answer at {FIRST}\n")
