@@ -42,6 +42,11 @@ REPORT_SECONDS = 60.0
 START_SECONDS = 10.0
 """How long the start waits for a label that another process holds, such as the server that is just ending."""
 
+YIELD_SECONDS = 2.0
+"""For calls that are running when another server asks for a partition: what is left of ASKED_SECONDS (tenure.py) is for
+closing its volumes.
+"""
+
 Flow = Coroutine[Any, Any, VOPS]
 
 
@@ -287,11 +292,22 @@ class Partitions:
             return
         log.warn("{reason}", reason=reason)
         operation = self.operations.begin(uuid4(), VOP.UNMOUNT, known.uuid)
-        flow = (
-            abandon(self.means, mounted) if mounted.tenure.lost else take_down(self.means, mounted, operation, Order())
-        )
         del self.mounted[known.uuid]
-        self._run(operation, _done(flow))
+        self._run(operation, self._yield(mounted, operation))
+
+    async def _yield(self, mounted: Mounted, operation: Operation) -> VOPS:
+        """Let go in time, or it is taken."""
+        if mounted.tenure is None or mounted.tenure.lost:
+            await abandon(self.means, mounted)
+            return VOPS.DONE
+        try:
+            order = Order(force=True, automatic=True, deadline=YIELD_SECONDS)
+            await take_down(self.means, mounted, operation, order, asked=True)
+        except (StoreError, OSError):
+            if self.means.registry.partition(mounted.known.number) is not None:
+                await abandon(self.means, mounted)
+            raise
+        return VOPS.DONE
 
     def _repeated(self, known: Known, order: Order) -> Operation | None:
         """The operation of the same request, if there is one. Raises Busy while another is under way."""
@@ -323,11 +339,6 @@ class Partitions:
         self._flows[operation.partition] = running
         task = self._tasks[operation.partition] = ensureDeferred(flow)
         task.addCallbacks(operation.end, failed).addCallback(over).chainDeferred(running)
-
-
-async def _done(flow: Coroutine[Any, Any, None]) -> VOPS:
-    await flow
-    return VOPS.DONE
 
 
 def _report(mounted: Mounted) -> PartitionReport:

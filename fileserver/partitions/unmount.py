@@ -18,13 +18,17 @@ from fileserver.partitions.operations import Operation
 from fileserver.partitions.table import Known
 from fileserver.partitions.take import Refused
 from fileserver.partitions.tell import Told
+from fileserver.volume.gate import Refusal, no_volume
 
 log = Logger(namespace="fileserver.partitions")
 
 
-async def take_down(means: Means, mounted: Mounted, operation: Operation, order: Order) -> None:
+async def take_down(means: Means, mounted: Mounted, operation: Operation, order: Order, asked: bool = False) -> None:
     """Serve it no more, and let go of the label. Raises StoreError, OSError: what is left is done by unmounting
     again; Refused: it is served as before.
+
+    `asked`: another server waits for it. That one finds all clients in the journal, and does not have to wait until we
+    have told those that answer, or given up those that do not.
     """
     known = mounted.known
     if mounted.inherited is not None:
@@ -40,21 +44,33 @@ async def take_down(means: Means, mounted: Mounted, operation: Operation, order:
     told = Told(means.teller, means.teller.hosts(means.registry.used(known.number)))
     volumes = await means.registry.vacate(known.number)
     operation.step(VSTEP.OFFLINE)
+    refusal: Refusal = no_volume
     try:
+        if asked:
+            await _let_go(mounted)
+            operation.step(VSTEP.RELEASED)
+            await _put_away(means, known, operation, order)
+        refusal = told.refusal
         unreached = await told.everybody()
         operation.count(VCOUNT.TOLD, len(told) - len(unreached))
         operation.count(VCOUNT.UNREACHED, len(unreached))
-        await _let_go(means, mounted, [Contact(each.address, each.uuid, told.volumes(each)) for each in unreached])
-        operation.step(VSTEP.RELEASED)
+        if not asked:
+            await _leave(means, mounted, [Contact(each.address, each.uuid, told.volumes(each)) for each in unreached])
+            await _let_go(mounted)
+            operation.step(VSTEP.RELEASED)
     finally:
-        means.registry.dismiss(volumes, told.refusal)
-    await _put_away(means, known, operation, order)
+        means.registry.dismiss(volumes, refusal)
+    if not asked:
+        await _put_away(means, known, operation, order)
 
 
-async def _let_go(means: Means, mounted: Mounted, unreached: list[Contact]) -> None:
+async def _leave(means: Means, mounted: Mounted, unreached: list[Contact]) -> None:
     """The journal keeps those who are still to be told, by the next owner."""
     if mounted.journal is not None and not mounted.untold:
         await means.in_thread(mounted.journal.rewrite, unreached)
+
+
+async def _let_go(mounted: Mounted) -> None:
     if mounted.journal is not None:
         mounted.journal.close()
     if mounted.tenure is not None:
