@@ -118,9 +118,12 @@ def _disown(known: Known, own: UUID) -> None:
 
 
 async def abandon(means: Means, mounted: Mounted) -> None:
-    """Another server has it: forget it, writing nothing."""
+    """Another server has it: forget it, writing nothing. Clients are told, as an answer that was made in time may have
+    left us late, with a promise that nobody would keep.
+    """
     if mounted.inherited is not None:
         mounted.inherited.leave()
+    told = Told(means.teller, means.teller.hosts(means.registry.used(mounted.known.number)))
     try:
         await means.registry.remove_partition(mounted.known.number)
     except (StoreError, OSError) as problem:
@@ -129,3 +132,4 @@ async def abandon(means: Means, mounted: Mounted) -> None:
         mounted.journal.close()
     if mounted.tenure is not None:
         await mounted.tenure.stop()
+    await told.everybody()
