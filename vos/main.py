@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 
 from vos.command import Command, CommandError
@@ -43,15 +45,20 @@ _COMMANDS = Path(__file__).with_name("commands")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")  # names are bytes, and leave as they came
     try:
-        return _main(words)
+        status = _main(words)
+        sys.stdout.flush()
     except (UsageError, CommandError) as problem:
         sys.stdout.flush()
         sys.stderr.write(problem.text if isinstance(problem, CommandError) else f"{problem}\n")
-        return problem.status if isinstance(problem, CommandError) else USAGE_STATUS
+        status = problem.status if isinstance(problem, CommandError) else USAGE_STATUS
     except BrokenPipeError:
-        sys.stderr.close()  # nor is there any use in what Python would say at its end
-        return USAGE_STATUS
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its end
+        status = USAGE_STATUS
+    return status
 
 
 def _main(words: Sequence[str]) -> int:

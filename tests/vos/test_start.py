@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -53,6 +54,23 @@ class Start(SynchronousTestCase):
             command = [sys.executable, "-m", "vos", *words]
             done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
             self.assertEqual((done.returncode, done.stdout, done.stderr), (status, out, err), words)
+
+    def test_nobody_reads(self) -> None:
+        """Where the output is not wanted any more it ends, without a word."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            command = [sys.executable, "-m", "vos", "help"]
+            done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=SECONDS, check=False)
+        finally:
+            os.close(writer)
+        self.assertEqual((done.returncode, done.stderr), (255, b""))
+
+    def test_any_bytes(self) -> None:
+        """Words that are no UTF-8 are told as they came."""
+        command = [sys.executable.encode(), b"-m", b"vos", b"caf\xe9"]
+        done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False)
+        self.assertEqual(done.stderr, b"vos: Unrecognized operation 'caf\xe9'; type 'vos help' for list\n")
 
     def test_scanned(self) -> None:
         """A subcommand is in the file of its name."""
