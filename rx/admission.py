@@ -72,6 +72,8 @@ class Admission:
 
     def receive_new(self, fields: Fields, datagram: bytes, address: Address, now: float) -> None:
         """The first packet of a connection, as far as we know."""
+        if not self._offers:
+            return  # a server that is still starting: its clients try again in a moment
         offer = self._offers.get(fields[10])
         if offer is None or fields[8] not in offer.security_indices:
             if fields[5] != _ABORT:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from rx.constants import EPOCH_ANY_ADDRESS, HEADER_SIZE, JUMBO_BODY, AckReason, Flag, PacketType, RxCode
+from rx.endpoint import Endpoint
 from rx.errors import Abort
 from rx.events import CallArrived
 from rx.limits import Limits
@@ -248,6 +251,14 @@ class IdentityTests(DirectCase):
         self.assertEqual(len(self.server.events()), 1)
         self.assertEqual(self.give(data(b"request")), [])
         self.assertEqual(self.server.events(), [])
+
+    def test_nothing_offered_yet(self) -> None:
+        """While a server starts it is silent, so that its clients try again, rather than take it for one that does not
+        have the service.
+        """
+        starting = Endpoint(Random(1))
+        starting.receive_datagrams([(data(b"early"), CLIENT)], self.now)
+        self.assertEqual((list(starting.datagrams_to_send(self.now)), starting.events()), ([], []))
 
     def test_middle_of_an_old_call(self) -> None:
         """Data far into a call begun before the server was, and a ping of one, begin nothing: the client is told to
