@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from afs.acl import ANONYMOUSID, ANYUSERID, SYSADMINID, AccessList, BadAccessList, Rights
 from afs.types import AFS_SETGROUP, AFS_SETMODE, AFS_SETOWNER, AFSStoreStatus
@@ -49,8 +50,7 @@ class Caller:
         return SYSADMINID in self.cps
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """What a caller, and what anybody, may do with one vnode; as told in AFSFetchStatus."""
 
     caller: Caller

@@ -4,7 +4,7 @@ now.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from afs.types import (
     AFS_SETGROUP,
@@ -37,8 +37,7 @@ PLAIN_MODE_BITS = 0o777
 _WORD = 0xFFFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A vnode a call is about, with what its directory said when it was opened.
 
     `parent` is the (vnode, uniquifier) of the directory whose access list, `acl`, governs it: itself for a directory.

@@ -57,19 +57,30 @@ class CallConversation:
     def answered(self) -> bool:
         return self.call.completed and self.call.error is None
 
-    async def send(self, data: bytes | memoryview) -> None:
+    @property
+    def ended(self) -> bool:
+        return self.call.at_end
+
+    def queue(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Queue what there is room for; returns the rest."""
+        if self.error is not None:
+            raise self.error
         call = self.call
-        self.bytes_sent += len(data)
+        if self.answered:
+            return b""
+        room = call.writable
+        if not room:
+            return data
+        piece = bytes(data) if len(data) <= room else bytes(data[:room])
+        call.write(piece)
+        self.bytes_sent += len(piece)
+        self._port.flush_soon()
+        return b"" if len(data) <= room else memoryview(data)[room:]
+
+    async def send(self, data: bytes | memoryview) -> None:
         while data:
-            if self.error is not None:
-                raise self.error
-            if self.answered:
-                return
-            if room := call.writable:
-                call.write(bytes(data) if len(data) <= room else bytes(data[:room]))
-                data = memoryview(data)[room:]
-                self._port.flush_soon()
-            else:
+            data = self.queue(data)
+            if data and not self.call.writable:
                 assert self._writer is None
                 self._writer = Deferred(self._forget_waiters)
                 await self._writer
@@ -81,21 +92,24 @@ class CallConversation:
             self.call.end_writing()
             self._port.flush_soon()
 
-    async def receive(self, size: int = -1) -> bytes:
+    def received(self, size: int = -1) -> bytes | None:
+        """As `receive`, but None where that would wait."""
+        if self.error is not None:
+            raise self.error
         call = self.call
-        while True:
-            if self.error is not None:
-                raise self.error
-            if call.readable or call.error is not None:
-                data = call.read(size)
-                self.bytes_received += len(data)
-                self._port.flush_soon()
-                return data
-            if call.at_end:
-                return b""
+        if call.readable or call.error is not None:
+            data = call.read(size)
+            self.bytes_received += len(data)
+            self._port.flush_soon()
+            return data
+        return b"" if call.at_end else None
+
+    async def receive(self, size: int = -1) -> bytes:
+        while (data := self.received(size)) is None:
             assert self._reader is None
             self._reader = Deferred(self._forget_waiters)
             await self._reader
+        return data
 
     def abort(self, code: int) -> None:
         """End the call with `code`, unless it is over. Whoever waits gets the error the engine reports for it."""

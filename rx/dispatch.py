@@ -34,7 +34,12 @@ async def answer(procedure: Procedure, instance: Service, request: bytes, conver
     operation = procedure.operation
     stream = operation.stream
     if stream is None:
-        arguments = await _whole_arguments(operation, request, conversation)
+        if not conversation.ended:
+            request = await read_all(conversation, REQUEST_LIMIT, request, RxgenCode.RXGEN_SS_UNMARSHAL)
+        try:
+            arguments = operation.decode_request(request)[0]
+        except XdrError as problem:
+            raise Abort(RxgenCode.RXGEN_SS_UNMARSHAL, f"{operation.name}: {problem}") from problem
         result = await procedure.function(instance, *arguments)
     else:
         arguments, end, request = await _leading_arguments(operation, request, conversation)
@@ -57,16 +62,6 @@ async def _count_of(source: FramedSource, code: int) -> int:
         return await source.read_count()
     except EOFError as problem:
         raise Abort(code, str(problem)) from problem
-
-
-async def _whole_arguments(operation: Operation, request: bytes, conversation: Conversation) -> tuple[Any, ...]:
-    more = await conversation.receive()
-    if more:
-        request = await read_all(conversation, REQUEST_LIMIT, request + more, RxgenCode.RXGEN_SS_UNMARSHAL)
-    try:
-        return operation.decode_request(request)[0]
-    except XdrError as problem:
-        raise Abort(RxgenCode.RXGEN_SS_UNMARSHAL, f"{operation.name}: {problem}") from problem
 
 
 async def _leading_arguments(

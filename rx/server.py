@@ -7,6 +7,7 @@ coroutine is driven by hand, and handed to Twisted only if it suspends.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Sequence
+from functools import partial
 from time import perf_counter
 from types import coroutine
 from typing import Any
@@ -114,7 +115,7 @@ class Server:
         offered = Offered(service, factory)
         self.services.append(offered)
         self._port.endpoint.offer(service.service_id, security_indices, check_reach, dead_seconds, idle_seconds)
-        self._port.conversations.accept(service.service_id, lambda conversation: self._accept(offered, conversation))
+        self._port.conversations.accept(service.service_id, partial(self._accept, offered))
 
     def _accept(self, offered: Offered, conversation: CallConversation) -> None:
         host = conversation.peer[0]
@@ -141,7 +142,7 @@ class Server:
         procedure: Procedure | None = None
         started = perf_counter()
         try:
-            request = await conversation.receive()
+            request = conversation.received() or await conversation.receive()
             while len(request) < OPCODE_SIZE and (more := await conversation.receive()):
                 request += more
             opcode = read_opcode(request)
@@ -153,8 +154,8 @@ class Server:
             instance = offered.factory(call)
             procedure = offered.procedures(type(instance)).find(opcode)
             reply = await answer(procedure, instance, request, conversation)
-            if reply:
-                await conversation.send(reply)
+            if reply and (rest := conversation.queue(reply)):
+                await conversation.send(rest)
             conversation.finish()
         except RxError as refusal:
             self._refuse(offered, procedure, conversation, refusal)

@@ -57,6 +57,10 @@ class Conversation(Protocol):
     def answered(self) -> bool:
         """The other end has ended the call without error: what is sent now is not wanted, and goes nowhere."""
 
+    @property
+    def ended(self) -> bool:
+        """The other end has sent all, and all of it was received."""
+
     async def send(self, data: bytes | memoryview) -> None:
         """Queue `data`, waiting for room where there is none."""
 

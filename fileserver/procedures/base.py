@@ -180,7 +180,8 @@ def _served(
     async def served(self: B, /, *args: P.args, **kwargs: P.kwargs) -> R:
         server = self.server
         timing, began = server.statistics.count(name), server.now()
-        self.user = await server.clients.admit(self.call, active=active)
+        clients = server.clients
+        self.user = clients.admitted(self.call, active) or await clients.admit(self.call, active=active)
         try:
             if changes:
                 self.changes = True

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 
 from afs.errors import VolumeError
 from afs.types import AFS_SETMODE, AFSCallBack, AFSFetchStatus, AFSFid, AFSStoreStatus, AFSVolSync
@@ -33,7 +32,8 @@ class Names(Base):
     @procedure
     async def CreateFile(self, dir_fid: AFSFid, name: bytes, status: AFSStoreStatus) -> NewReply:
         fid, reported, directory, sync, promised = await self._create(dir_fid, name, status, FILE)
-        return fid, replace(reported, CallerAccess=reported.CallerAccess | rights.ADMINISTER), directory, promised, sync
+        reported.CallerAccess |= rights.ADMINISTER
+        return fid, reported, directory, promised, sync
 
     @procedure
     async def MakeDir(self, dir_fid: AFSFid, name: bytes, status: AFSStoreStatus) -> NewReply:

@@ -29,9 +29,11 @@ def leave_alone(code: int) -> None:
     """Of a call that nobody cuts off."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Holder:
-    """Whose call it is, and the bytes it keeps while it is held. `interrupt` ends the call with a code."""
+    """Whose call it is, and the bytes it keeps while it is held. `interrupt` ends the call with a code. Not changed
+    once made; each call makes one, and frozen they cost three times as much.
+    """
 
     host: Hashable = None
     size: int = CALL_BYTES

@@ -67,6 +67,7 @@ class Side:
         measured["FUSE create 1 KiB, files/s"] = self._files("create", SMALL_FILES)
         self.client.restart_cold()
         measured["FUSE stat, cold, files/s"] = self._files("stat")
+        measured["FUSE remove, files/s"] = self._files("remove")
         self.client.node.run_now("sh", "-c", f"rm -r {self.client.volume(VOLUME)}/*").check()
         self.client.stop()
         for callers in CALLERS:

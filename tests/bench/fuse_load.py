@@ -4,6 +4,7 @@ write DIRECTORY BYTES    MB/s until the last byte has left the machine
 read DIRECTORY           MB/s of that file
 create DIRECTORY COUNT   files of 1 KiB a second
 stat DIRECTORY           names a second
+remove DIRECTORY         files a second
 """
 
 from __future__ import annotations
@@ -72,6 +73,16 @@ def stat(directory: Path, _: int) -> float:
     return len(names) / (time.perf_counter() - start)
 
 
+def remove(directory: Path, _: int) -> float:
+    """After one listing, which is not counted."""
+    place = directory / "small"
+    names = os.listdir(place)
+    start = time.perf_counter()
+    for name in names:
+        os.unlink(place / name)
+    return len(names) / (time.perf_counter() - start)
+
+
 if __name__ == "__main__":
-    work = {"write": write, "read": read, "create": create, "stat": stat}[sys.argv[1]]
+    work = {"write": write, "read": read, "create": create, "stat": stat, "remove": remove}[sys.argv[1]]
     print(work(Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0))

@@ -71,6 +71,10 @@ class Conversation:
     def finish(self) -> None:
         return None
 
+    @property
+    def ended(self) -> bool:
+        return not self._pieces and not self._lost
+
     async def receive(self, size: int = -1) -> bytes:
         if not self._pieces:
             if self._lost:

@@ -32,6 +32,10 @@ class Script:
     def finish(self) -> None:
         self.finished = True
 
+    @property
+    def ended(self) -> bool:
+        return not self.pieces
+
     async def receive(self, size: int = -1) -> bytes:
         if not self.pieces:
             return b""
