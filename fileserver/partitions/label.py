@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from errno import EAGAIN, EBUSY
@@ -160,7 +161,7 @@ class HeldLabel:
         For a partition's first label, and against an owner that keeps its lock and does not move. Raises OSError.
         """
         path = label_path(partition)
-        fresh = f"{path}.{label.epoch}.new"
+        fresh = f"{path}.{label.epoch}.{label.owner}.new"
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             _lock(fd, fresh)
@@ -172,6 +173,27 @@ class HeldLabel:
             os.close(fd)
             raise
         return cls(partition, fd, 1)
+
+    @classmethod
+    def displace(cls, partition: str, label: Label) -> tuple[Self, Label | None]:
+        """`replace`, and what the file says, once it has no name, that had it until then. Whoever had confirmed an
+        ownership by that file has left a beat there. None where that cannot be told.
+        """
+        path = label_path(partition)
+        aside = f"{path}.{label.epoch}.{label.owner}.old"
+        with suppress(FileNotFoundError):
+            os.unlink(aside)
+        try:
+            os.link(path, aside)
+        except OSError:  # not every file system has links
+            return cls.replace(partition, label), None
+        held = cls.replace(partition, label)
+        try:
+            displaced = Label.parse(Path(aside).read_bytes(), aside)  # opened now, so that network file systems look
+            os.unlink(aside)
+        except (OSError, Damaged):
+            return held, None
+        return held, displaced
 
     def write(self, label: Label) -> None:
         """Change the label; durable when this returns. Raises OSError, Damaged."""
@@ -248,9 +270,11 @@ def _decoded(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def write_atomically(path: str, data: bytes, mode: int = 0o600, durable: bool = True) -> None:
-    """Replace the file at `path`: whoever reads it finds the old bytes or the new, if durable after a power cut too."""
-    temporary = f"{path}.new"
+def write_atomically(path: str, data: bytes, mode: int = 0o600, durable: bool = True, tag: str = "") -> None:
+    """Replace the file at `path`: whoever reads it finds the old bytes or the new, if durable after a power cut too.
+    Where several may do so at once each has its own `tag`.
+    """
+    temporary = f"{path}{tag}.new"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         with open(fd, "wb") as file:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from twisted.internet.defer import CancelledError
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from afs.rpc.partitions import PCLAIM, PREASON, PartitionClaim, PartitionObject, PartitionRequest
@@ -26,7 +27,7 @@ from fileserver.partitions.operations import Operation
 from fileserver.partitions.salvage import salvage_first
 from fileserver.partitions.table import Known
 from fileserver.partitions.take import Refused, Superseded, Taking, Wanted
-from fileserver.partitions.tenure import Tenure
+from fileserver.partitions.tenure import MARGIN_SECONDS, Tenure
 from fileserver.partitions.vldb import VldbError
 from fileserver.store.namei import Tenancy
 
@@ -178,6 +179,8 @@ async def _open(
         held.close()
         raise
     undo.push_async_callback(_let_go, tenure, known)
+    if taking.replaced:
+        await _confirm(means, known, label)
     partition = await means.in_thread(
         means.openers[label.backend], known, Tenancy(tenure, taking.replaced, means.registry.salvages is not None)
     )
@@ -186,6 +189,21 @@ async def _open(
     if journal.full:
         await means.in_thread(journal.rewrite, await means.in_thread(read_journal, known.path))
     return Mounted(known, partition, label.epoch, tenure, journal, taking.before)
+
+
+async def _confirm(means: Means, known: Known, label: Label) -> None:
+    """Of two that replace a silent owner's label the one with the lower epoch may be the last. It serves nothing, and
+    holds the label until the other has found out. Raises Refused, VldbError.
+    """
+    try:
+        if not await means.vldb.has_partitions():
+            return
+        found = await means.vldb.get(known.uuid)
+        if found is None or (found.owner.uuid, found.epoch) != (means.own, label.epoch):
+            raise Refused(f"{known.name} was claimed by another server meanwhile")
+    except StoreError:
+        await deferLater(means.reactor, label.tenure + MARGIN_SECONDS)
+        raise
 
 
 async def _let_go(tenure: Tenure, known: Known) -> None:

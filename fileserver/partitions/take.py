@@ -27,10 +27,12 @@ class Refused(StoreError):
 
 
 class Superseded(Refused):
-    """The label knows a later epoch than the claim: the VLDB was restored from a backup, or another has won since."""
+    """A later epoch than ours is known: the VLDB was restored from a backup, or another has won since. `label` is as
+    it was found, or as the one who claims would write it.
+    """
 
     def __init__(self, label: Label) -> None:
-        super().__init__(f"the label of partition {label.uuid} knows epoch {label.epoch} of server {label.owner}")
+        super().__init__(f"partition {label.uuid} is known with epoch {label.epoch} of server {label.owner}")
         self.label = label
 
 
@@ -66,12 +68,13 @@ class Taking:
         go in time).
         """
         ends = self._clock() + deadline
-        beat, silent_since = -1, 0.0
+        shown: Label | None = None
+        silent_since = 0.0
         while True:
             label = self._look()
             self.before = self.before or label
-            if label.beat != beat:
-                beat, silent_since = label.beat, self._clock()
+            if shown is None or not _same(label, shown):
+                shown, silent_since = label, self._clock()
             try:
                 held, label = HeldLabel.acquire(self._partition)
             except OSError as error:
@@ -81,9 +84,8 @@ class Taking:
                 return self._own(held, label)
             Claim(self._wanted.epoch, self._wanted.owner).write(self._partition)
             if self._clock() - silent_since > (label.tenure or TENURE_SECONDS) + MARGIN_SECONDS:
-                return self._replace()
-            if self._cancelled.wait(LOOK_SECONDS):
-                raise Refused(f"{self._partition}: given up")
+                return self._replace(label)
+            self._wait()
 
     def _look(self) -> Label:
         """The label as it is, if it is one we may take."""
@@ -100,8 +102,8 @@ class Taking:
         if label.epoch >= self._wanted.epoch and not mine:
             raise Superseded(label)
         claim = Claim.read(self._partition)
-        if claim is not None and claim.epoch > self._wanted.epoch:
-            raise Refused(f"{self._partition}: server {claim.owner} has claimed it with epoch {claim.epoch}")
+        if claim is not None and claim.epoch >= self._wanted.epoch and claim.owner != self._wanted.owner:
+            raise Superseded(replace(label, epoch=claim.epoch, owner=claim.owner))
 
     def _own(self, held: HeldLabel, label: Label) -> tuple[HeldLabel, Label]:
         try:
@@ -114,13 +116,47 @@ class Taking:
         Claim.remove(self._partition)
         return held, label
 
-    def _replace(self) -> tuple[HeldLabel, Label]:
-        """Its owner is silent: put our label in the place of the one it holds."""
-        label = self._ours(self._look())
-        held = HeldLabel.replace(self._partition, label)
+    def _replace(self, silent: Label) -> tuple[HeldLabel, Label]:
+        """Its owner is silent: put our label in the place of the one it holds.
+
+        Since we looked, it may have moved all the same, or another may have come first: then we wait once more, as a
+        living owner, for whoever had the label to find out. Raises Superseded when that was at a later epoch.
+        """
+        label = self._ours(silent)
+        held, displaced = HeldLabel.displace(self._partition, label)
         self.replaced = True
+        try:
+            if displaced is None or not _same(displaced, silent):
+                label = self._outlast(held, label, displaced)
+            if displaced is not None:
+                self._put_back(held, displaced)
+        except BaseException:
+            held.close()
+            raise
         Claim.remove(self._partition)
         return held, label
+
+    def _put_back(self, held: HeldLabel, displaced: Label) -> None:
+        """Whoever comes next must learn of a later epoch from the label. Raises Superseded when there was one."""
+        try:
+            self._check(displaced)
+        except Superseded:
+            held.write(displaced)
+            raise
+
+    def _outlast(self, held: HeldLabel, label: Label, other: Label | None) -> Label:
+        """Beat until no tenure that another has by its label can last."""
+        tenure = other.tenure if other is not None else 0.0
+        until = self._clock() + (tenure or TENURE_SECONDS) + MARGIN_SECONDS
+        while self._clock() <= until:
+            self._wait()
+            label = replace(label, beat=label.beat + 1)
+            held.write(label)
+        return label
+
+    def _wait(self) -> None:
+        if self._cancelled.wait(LOOK_SECONDS):
+            raise Refused(f"{self._partition}: given up")
 
     def _ours(self, label: Label) -> Label:
         return replace(
@@ -134,3 +170,8 @@ class Taking:
             beaten=time.time(),
             tenure=TENURE_SECONDS,
         )
+
+
+def _same(one: Label, other: Label) -> bool:
+    """Neither another owner nor a beat between them."""
+    return (one.epoch, one.owner, one.beat) == (other.epoch, other.owner, other.beat)

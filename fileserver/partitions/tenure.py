@@ -71,7 +71,8 @@ class Claim:
     def write(self, partition: str) -> None:
         """Put the claim where the owner looks every second."""
         values = {"epoch": self.epoch, "owner": str(self.owner)}
-        write_atomically(os.path.join(partition, CLAIM_FILE), json.dumps(values).encode() + b"\n")
+        path = os.path.join(partition, CLAIM_FILE)
+        write_atomically(path, json.dumps(values).encode() + b"\n", tag=f".{self.epoch}.{self.owner}")
 
     @staticmethod
     def remove(partition: str) -> None:
@@ -103,6 +104,7 @@ class Tenure:
         self._clock = clock
         self._confirmed = float("-inf")
         self._lost = ""
+        self._over = False
         self.unwanted = ""
         """Why this server is to let go of the partition, once another has claimed or taken it."""
         self._asked: float | None = None
@@ -130,7 +132,7 @@ class Tenure:
     def settled(self) -> Deferred[bool]:
         answer: Deferred[bool] = Deferred(lambda waiter: self._waiting.remove(waiter))
         self._waiting.append(answer)
-        if self._lost or self._clock() - self._confirmed < TENURE_SECONDS:
+        if self._over or self._clock() - self._confirmed < TENURE_SECONDS:
             self._tell()
         return answer
 
@@ -167,6 +169,7 @@ class Tenure:
                 continue
             if change is None:
                 self._confirmed = float("-inf")
+                self._cease()
                 self._held.close()
                 self._reactor.callFromThread(done.callback, None)
                 return
@@ -179,7 +182,10 @@ class Tenure:
                 self._reactor.callFromThread(done.callback, None)
 
     def _beat_or_complain(self) -> None:
-        if self._lost or (self._asked is not None and self._clock() - self._asked > ASKED_SECONDS):
+        if self._over:
+            return
+        if self._asked is not None and self._clock() - self._asked > ASKED_SECONDS:
+            self._cease()
             return
         try:
             self._beat()
@@ -214,8 +220,13 @@ class Tenure:
     def _lose(self, reason: str) -> None:
         self._lost = reason
         self._confirmed = float("-inf")
+        self._cease()
         if self._asked is None:
             self._end(reason)
+
+    def _cease(self) -> None:
+        """It is not going to be confirmed again, and whoever waits for that hears so."""
+        self._over = True
         self._reactor.callFromThread(self._tell)
 
     def _end(self, reason: str) -> None:
@@ -225,4 +236,4 @@ class Tenure:
     def _tell(self) -> None:
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
-            waiter.callback(not self._lost)
+            waiter.callback(not self._over)

@@ -58,6 +58,10 @@ async def take_down(means: Means, mounted: Mounted, operation: Operation, order:
             await _leave(means, mounted, [Contact(each.address, each.uuid, told.volumes(each)) for each in unreached])
             await _let_go(mounted)
             operation.step(VSTEP.RELEASED)
+    except (StoreError, OSError):
+        if mounted.tenure is not None:
+            await mounted.tenure.stop()  # what is served no more must not be held either
+        raise
     finally:
         means.registry.dismiss(volumes, refusal)
     if not asked:
