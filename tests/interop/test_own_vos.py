@@ -17,6 +17,9 @@ from tests.interop.stock import add_node
 from tests.interop.test_rxkad import OurAuthenticatedServers
 from tests.interop.vldb_cells import VldbCell, our_vlserver, stock_vlserver
 
+ATTEMPTS = 3
+"""With the servers in random order, it asks the right one first each time in one run of eight."""
+
 VOS = (sys.executable, "-m", "vos")
 
 
@@ -144,3 +147,11 @@ class StockServersTests(InteropTest):
         self.refuses(cell, r"the volume server on fs[12]\S* knows no partition objects")
         cell.vos("create", "fs1", "a", "somewhere").check()
         self.assertRegex(own_vos(cell.node, "listpartitions", "fs1").check().out, r"fs1\S* +/vicepa +implicit ")
+
+    async def test_a_database_server_is_down(self) -> None:
+        """Of two database servers one is down: the other answers, whichever is asked first."""
+        cell = VldbCell(self.new_network(), stock_vlserver)
+        cell.vos("create", "fs1", "a", "somewhere").check()
+        cell.list_database_servers("fs2", "fs1")  # no vlserver runs on fs2
+        for _ in range(ATTEMPTS):
+            self.assertIn("\nsomewhere \n", own_vos(cell.node, "listvldb").check().out)
