@@ -327,6 +327,9 @@ class ISalvager(Interface):
 class ISalvageSession(Interface):
     """A salvage of group after group. Whoever has one must `end` it; one call at a time."""
 
+    async def begin() -> None:
+        """Do what takes time before the first group is taken out of service. Raises SalvageFailed."""
+
     async def salvage(group: int, tell: Callable[[str], None]) -> SalvageReport:
         """See `ISalvager.salvage`."""
 

@@ -34,6 +34,7 @@ async def salvage(means: Means, mounted: Mounted, operation: Operation) -> None:
     partition = mounted.partition
     session = salvages.salvager.session(partition)
     try:
+        await session.begin()
         work = _Work(means.registry, salvages, mounted, operation, session)
         await work.run(await _groups(means.registry, salvages, partition))
         if not work.failures:

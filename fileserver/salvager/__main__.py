@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from fileserver.interfaces import SalvageReport, StoreError
-from fileserver.salvager.salvage import TIDY, Place, groups, opened, salvage_group, stray_headers
+from fileserver.salvager.salvage import READY, TIDY, Place, groups, opened, salvage_group, stray_headers
 
 SOUND, REPAIRED, FAILED = 0, 1, 2
 """Exit status: nothing to repair; something was (in a dry run: would be); something could not be."""
@@ -95,7 +95,7 @@ def _session(place: Place, orders: Iterable[str], say: Lines) -> int:
             if order.strip() == TIDY:
                 stray_headers(place, (), say.tell)
                 place.forget_force()
-            else:
+            elif order.strip() != READY:
                 say.report(salvage_group(place, int(order), say.tell))
         except (StoreError, OSError) as problem:
             say.failed(None, str(problem))

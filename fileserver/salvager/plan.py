@@ -115,13 +115,19 @@ def _stamp(kind: Special) -> bytes:
 
 def _check_stamps(member: Member) -> None:
     for kind in INDEXES:
-        data, size = member.raw[kind], RECORD_SIZES[kind]
+        data = member.raw[kind]
         if not data:
             member.tell(f"it had no {kind.name} file, or an empty one")
         elif data[: STAMP.size] != _stamp(kind):
             member.tell(f"its {kind.name} file had a wrong stamp")
-        if len(data) > size and len(data) % size:
+        if _ends_inside(member, kind):
             member.tell(f"its {kind.name} file ended inside a record")
+
+
+def _ends_inside(member: Member, kind: Special) -> bool:
+    """Whether an index has part of a record. One that never had any is its stamp alone."""
+    length, size = len(member.raw[kind]), RECORD_SIZES[kind]
+    return length > size and length % size != 0
 
 
 def _plan_volume(plan: Plan, member: Member, attach: bool) -> None:
@@ -165,10 +171,10 @@ def blocks(length: int) -> int:
 def correct_header(header: VolumeHeader, vnodes: Mapping[int, Vnode], tell: Tell) -> None:
     """Counts and uniquifier from the vnodes; the marks of an unclean end go."""
     used = sum(blocks(vnode.length) for vnode in vnodes.values())
+    # One less is no damage: those who make volumes do not count the root.
     if header.file_count not in (len(vnodes), len(vnodes) - 1) or header.disk_used != used:
         tell(f"it has {len(vnodes)} files in {used} blocks, not {header.file_count} in {header.disk_used}")
-    # One less is no damage: those who make volumes do not count the root.
-    header.file_count, header.disk_used = len(vnodes), used
+        header.file_count, header.disk_used = len(vnodes), used
     highest = max((vnode.uniquifier for vnode in vnodes.values()), default=0)
     if header.uniquifier <= highest:
         tell(f"its uniquifier {header.uniquifier} was given out, up to {highest}")
@@ -186,7 +192,7 @@ def _plan_specials(plan: Plan, metadata: Metadata, tell: Tell) -> None:
             tell(f"volume {volume_id}: the {kind.name} file has wrong owner and mode values")
     for member in plan.group.members:
         for kind in INDEXES:
-            if (member.freed and member.raw[kind]) or len(member.raw[kind]) % RECORD_SIZES[kind]:
+            if (member.freed and member.raw[kind]) or _ends_inside(member, kind):
                 _keep(plan, member.id, kind, tell)
         if plan.infos[member.id].keep:
             _keep(plan, member.id, Special.INFO, tell)

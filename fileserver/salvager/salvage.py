@@ -23,6 +23,8 @@ from fileserver.store.volume_file import pack_volume_file, volume_file_name
 MAX_MESSAGES = 1000
 """Kept for a group's report, as an index of garbage has millions; all are told as they come."""
 FORCE_SALVAGE = "FORCESALVAGE"
+READY = "ready"
+"""To a session: answer as soon as it is started."""
 TIDY = "tidy"
 """To a session: what is left when all groups are salvaged."""
 MAX_VOLUME = 0xFFFFFFFF

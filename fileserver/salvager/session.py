@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from fileserver.interfaces import ISalvageSession, SalvageFailed, SalvageReport
 from fileserver.salvager.child import Child, Run
-from fileserver.salvager.salvage import TIDY
+from fileserver.salvager.salvage import READY, TIDY
 
 Tell = Callable[[str], None]
 
@@ -25,6 +25,11 @@ class Session:
         self._start = start
         self._name = name
         self._child: Child | None = None
+
+    async def begin(self) -> None:
+        run = await self._order(READY, _ignore)
+        if not run.finished:
+            raise SalvageFailed(f"{self._name}: {run.reason}")
 
     async def salvage(self, group: int, tell: Tell) -> SalvageReport:
         run = await self._order(str(group), tell)
@@ -57,6 +62,9 @@ class InMemory:
 
     def __init__(self, salvage: Callable[[int, Tell], Coroutine[Any, Any, SalvageReport]]) -> None:
         self._salvage = salvage
+
+    async def begin(self) -> None:
+        """There is nothing to start."""
 
     async def salvage(self, group: int, tell: Tell) -> SalvageReport:
         return await self._salvage(group, tell)

@@ -68,6 +68,9 @@ class GatedSession:
         self.salvager = salvager
         self.session = session
 
+    async def begin(self) -> None:
+        await self.session.begin()
+
     async def salvage(self, group: int, tell: Callable[[str], None]) -> SalvageReport:
         if group == self.salvager.stops:
             reactor.callLater(0, self.salvager.began.callback, None)
@@ -133,12 +136,13 @@ class Whole(Case):
     async def test_sound(self) -> None:
         """Nothing is found, told or changed, and clients keep what they were promised."""
         verifyObject(ISalvageSession, self.salvager.session(self.registry.partitions()[0]))
+        await self.cell.create_volume(b"empty")
         self.client.breaks.history.clear()
         done = await self.salvage()
         self.assertEqual((done.kind, done.state, done.text), (VOP.SALVAGE, VOPS.DONE, b""))
-        self.assertEqual((done.done, done.total, counts(done)), (3, 3, {VCOUNT.SALVAGED: 3}))
+        self.assertEqual((done.done, done.total, counts(done)), (4, 4, {VCOUNT.SALVAGED: 4}))
         self.assertEqual([each.step for each in done.steps], [VSTEP.BEGUN, VSTEP.SALVAGED, VSTEP.ENDED])
-        self.assertEqual(self.salvager.salvaged, self.volumes)
+        self.assertEqual(self.salvager.salvaged[:3], self.volumes)
         await self.check()
         self.assertEqual(list(self.client.breaks.history), [])
         _, bits, _ = await self.volser(0).PartitionCapabilities()
