@@ -31,6 +31,20 @@ class ReadWriteLock:
         """A reader would have it at once."""
         return not self.writer and not self._queue
 
+    def take_shared(self) -> bool:
+        """Fast path beside `acquire_shared`: have it now, or not at all."""
+        if self.writer or self._queue:
+            return False
+        self.readers += 1
+        return True
+
+    def take_exclusive(self) -> bool:
+        """Fast path beside `acquire_exclusive`: have it now, or not at all."""
+        if not self.free:
+            return False
+        self.writer = True
+        return True
+
     def acquire_shared(self) -> Deferred[None]:
         return self._acquire(exclusive=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from errno import EINVAL
 from uuid import UUID
@@ -31,6 +31,12 @@ OFFLINE_PARALLEL = 32
 """Volumes closed at the same time at shutdown: each is a few disk writes in the back end's threads, more would only
 queue there.
 """
+
+THIN_PARALLEL = 4
+"""The same while clients are served, who wait behind these."""
+
+RECENT_SECONDS = 1
+"""What was used within this time will be used again at once."""
 
 GONE = (VolumeState.UNATTACHED, VolumeState.ERROR, VolumeState.DELETED, VolumeState.FREED)
 """States in which shutdown finds nothing left to do."""
@@ -67,10 +73,10 @@ class Registry:
         """Called when a host uses a volume for the first time."""
         self._stopping = False
 
-    async def add_partition(self, partition: IPartition) -> None:
-        """Serve a partition: its volumes are known from a scan of names, none is opened."""
+    async def add_partition(self, partition: IPartition, ids: Sequence[int] | None = None) -> None:
+        """Serve a partition: its volumes are known by `ids`, or from a scan of names; none is opened."""
         assert partition.number not in self._partitions, partition.name
-        known = Known(partition, self.surroundings, await partition.volume_ids())
+        known = Known(partition, self.surroundings, await partition.volume_ids() if ids is None else ids)
         for others in self._volumes.values():
             for volume_id in filter(others.__contains__, known):
                 await self._meets_another(known, volume_id, others.partition)
@@ -103,6 +109,13 @@ class Registry:
         gate = self._volumes[number].gate
         gate.freeze()
         return gate
+
+    async def thin(self, number: int) -> None:
+        """Close what nobody has used for a moment, a few volumes at a time, while the partition is served: little is
+        left to be done when it is frozen.
+        """
+        before = self.surroundings.seconds() - RECENT_SECONDS
+        await _in_parallel(lambda volume: self.room.detach_idle(volume, before), self.used(number), THIN_PARALLEL)
 
     async def drained(self, number: int, seconds: float, force: bool = False) -> bool:
         """Wait until no call uses a frozen partition's volumes, and the volume server none. Whether that came about
@@ -220,7 +233,7 @@ class Registry:
         StoreError Damaged in the context takes the volume out of service; when it is back that is Repaired, and Abort
         VSALVAGE if there is no hope.
         """
-        volume = await self._admitted(volume_id, holder)
+        volume = self._ready(volume_id) or await self._admitted(volume_id, holder)
         if holder.host is not None and not volume.knows(holder.host):
             volume.meet(holder.host)
             self.met(volume, holder.host)
@@ -244,8 +257,13 @@ class Registry:
         """Fast path beside `use`: the volume if it is attached and `host` has used it before, for work that does not
         await. None: ask `use`.
         """
+        volume = self._ready(volume_id)
+        return volume if volume is not None and volume.knows(host) else None
+
+    def _ready(self, volume_id: int) -> Volume | None:
+        """Fast path beside `_admitted`: the volume, if nothing has to be waited for."""
         volume = self.find(volume_id)
-        if volume is None or volume.state is not VolumeState.ATTACHED or self._stopping or not volume.knows(host):
+        if volume is None or volume.state is not VolumeState.ATTACHED or self._stopping:
             return None
         if self._volumes[volume.partition.number].gate.frozen:
             return None
@@ -421,8 +439,10 @@ async def _shut_down(volume: Volume) -> None:
     await take_offline(volume, Event.SHUTDOWN)
 
 
-async def _in_parallel(act: Callable[[Volume], Awaitable[None]], volumes: Iterable[Volume]) -> None:
-    slots = DeferredSemaphore(OFFLINE_PARALLEL)
+async def _in_parallel(
+    act: Callable[[Volume], Awaitable[None]], volumes: Iterable[Volume], count: int = OFFLINE_PARALLEL
+) -> None:
+    slots = DeferredSemaphore(count)
 
     async def one(volume: Volume) -> None:
         async with slots:
