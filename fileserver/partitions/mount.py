@@ -22,6 +22,7 @@ from fileserver.interfaces import Damaged, StoreError
 from fileserver.partitions.hooks import HookFailed, Verb, run_hook
 from fileserver.partitions.journal import Journal, read_journal
 from fileserver.partitions.label import HeldLabel, Label
+from fileserver.partitions.listing import read_listing
 from fileserver.partitions.means import MEMORY, TAKE_SECONDS, Means, Mounted, Order, hook_seconds
 from fileserver.partitions.operations import Operation
 from fileserver.partitions.salvage import salvage_first
@@ -61,7 +62,9 @@ async def mount(
             operation.step(VSTEP.LABELLED)
         undo.push_async_callback(mounted.partition.close)
         await salvage_first(means, mounted.partition, operation)
-        await means.registry.add_partition(mounted.partition)
+        listed = order.source is not None and known.backend != MEMORY
+        ids = await means.in_thread(read_listing, known.path, order.epoch) if listed else None
+        await means.registry.add_partition(mounted.partition, ids)
         undo.pop_all()
     operation.step(VSTEP.ATTACHED)
     count = len(means.registry.ids(mounted.partition))

@@ -24,6 +24,7 @@ from fileserver.hosts import Host
 from fileserver.interfaces import StoreError
 from fileserver.partitions.hooks import Verb, run_hook
 from fileserver.partitions.label import LabelState
+from fileserver.partitions.listing import leave_listing
 from fileserver.partitions.means import DRAIN_SECONDS, Means, Mounted, Order
 from fileserver.partitions.operations import Operation
 from fileserver.partitions.take import Refused
@@ -61,6 +62,7 @@ async def move(
     operation.step(VSTEP.PREPARED)
     if dryrun:
         return
+    await means.registry.thin(mounted.known.number)
     assert mounted.tenure is not None, "a partition in memory is refused before"
     gate = means.registry.freeze(mounted.known.number)
     began = operation.now()
@@ -78,7 +80,7 @@ async def move(
     volumes = await means.registry.vacate(mounted.known.number)
     operation.step(VSTEP.OFFLINE)
     try:
-        await _handed_over(means, mounted, operation, wanted, order, peer)
+        await _handed_over(means, mounted, operation, volumes, wanted, order, peer)
     except (StoreError, OSError, RxError) as problem:
         await _recover(means, mounted, order, volumes, back, str(problem))
         raise
@@ -109,11 +111,19 @@ async def _prepared(means: Means, wanted: VolMove) -> AFSVolPartitions:
 
 
 async def _handed_over(
-    means: Means, mounted: Mounted, operation: Operation, wanted: VolMove, order: Order, peer: AFSVolPartitions
+    means: Means,
+    mounted: Mounted,
+    operation: Operation,
+    volumes: KnownVolumes,
+    wanted: VolMove,
+    order: Order,
+    peer: AFSVolPartitions,
 ) -> None:
     """Label, hook and VLDB let go, and the target serves."""
     known = mounted.known
     assert mounted.tenure is not None
+    mounted.tenure.check()
+    await means.in_thread(leave_listing, known.path, mounted.epoch + 1, list(volumes))
     await mounted.tenure.release(successor=wanted.target.uuid, request=wanted.id)
     operation.step(VSTEP.LABELLED)
     if known.hook:

@@ -64,6 +64,11 @@ class Room:
     async def _detach(self, volumes: Iterable[Volume]) -> None:
         await gatherResults([ensureDeferred(self._soft_detach(volume)) for volume in volumes])
 
+    async def detach_idle(self, volume: Volume, before: float) -> None:
+        """Detach a volume that was used last before that time, if nobody has it now."""
+        if _free(volume) and volume.last_get < before:
+            await self._soft_detach(volume)
+
     async def _soft_detach(self, volume: Volume) -> None:
         self._vlru.hold(volume)
         await soft_detach(volume)

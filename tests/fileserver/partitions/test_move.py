@@ -16,6 +16,8 @@ from afs.rpc.vl import VLADDR_UUID, ListAddrByAttributes
 from afs.rpc.volpartitions import PMOUNT, PMOVE, VCOUNT, VOPS, VSTEP, VolOperation
 from afs.types import AFSFid
 from fileserver.partitions.journal import read_journal
+from fileserver.volume.fsa import VolumeState
+from fileserver.volume.gate import Gate
 from rx.errors import Abort
 from tests.fileserver.partitions.test_keeper import SharedCase
 from tests.support.cell import start_cell
@@ -81,6 +83,36 @@ class Moves(MoveCase):
         self.assertEqual((await self.move(1, 0)).state, VOPS.DONE)
         self.assertEqual(await self.client.read_file("/file"), b"changed")
         self.assertEqual((await self.vl.GetPartition(self.uuid)).epoch, before + 2)
+
+    async def test_idle_volumes(self) -> None:
+        """Volumes that nobody used for a while are closed before calls are held, all are known to the new owner, also
+        those made since the last move, and each can be used there.
+        """
+        volumes = [await self.cell.create_volume(b"v%d" % number) for number in range(3)]
+        registry = self.cell.fileservers[0].service.registry
+        root = AFSFid(volumes[0], 1, 1)
+        source = self.cell.fileservers[0]
+        await self.client.fs((str(source.address), source.port)).FetchStatus(root)
+        attached = registry.find(volumes[0])
+        assert attached is not None
+        self.assertEqual(attached.state, VolumeState.ATTACHED)
+        attached.last_get -= 10
+        frozen: list[VolumeState] = []
+        freeze = registry.freeze
+
+        def look(number: int) -> Gate:
+            frozen.append(attached.state)
+            return freeze(number)
+
+        self.patch(registry, "freeze", look)
+        self.assertEqual((await self.move(0, 1)).state, VOPS.DONE)
+        self.assertEqual(frozen, [VolumeState.PREATTACHED])
+        for volume in (self.volume, *volumes):
+            self.assertEqual((await self.volser(1).ListOneVolume(1, volume))[0].volid, volume)
+        self.assertEqual((await self.move(1, 0)).state, VOPS.DONE)
+        late = await self.cell.create_volume(b"late")
+        self.assertEqual((await self.move(0, 1)).state, VOPS.DONE)
+        self.assertEqual((await self.volser(1).ListOneVolume(1, late))[0].volid, late)
 
     async def test_who_is_told(self) -> None:
         """Each client that used a volume hears of it once, and is in the journal of the next owner."""
