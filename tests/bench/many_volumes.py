@@ -34,17 +34,17 @@ async def make(registry: Registry, partition: NameiPartition, volume_id: int) ->
     await checkout.give_back()
 
 
-async def generate(directory: Path, count: int, whole: int, reactor: object) -> None:
-    """Fill an empty directory, which becomes a partition that stock and own servers attach."""
+async def generate(directory: Path, count: int, whole: int, first: int, reactor: object) -> None:
+    """Fill a directory that nobody serves, which is or becomes a partition that stock and own servers attach."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "AlwaysAttach").touch()
     partition = open_namei(str(directory), 0, reactor)
     registry = Registry(Surroundings(lambda: float(EPOCH)))
     await registry.add_partition(partition)
-    for volume_id in range(FIRST, FIRST + whole):
+    for volume_id in range(first, first + whole):
         await make(registry, partition, volume_id)
     await registry.shutdown()
-    for volume_id in range(FIRST + whole, FIRST + count):
+    for volume_id in range(first + whole, first + count):
         fd = os.open(directory / f"V{volume_id:010}.vol", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         os.write(fd, pack_volume_file(volume_id, volume_id))
         os.close(fd)
@@ -59,8 +59,9 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("count", type=int)
     parser.add_argument("--whole", type=int, default=1000)
+    parser.add_argument("--first", type=int, default=FIRST, help="the lowest id")
     words = parser.parse_args()
-    react(lambda _: ensureDeferred(generate(words.directory, words.count, words.whole, reactor)))
+    react(lambda _: ensureDeferred(generate(words.directory, words.count, words.whole, words.first, reactor)))
 
 
 if __name__ == "__main__":
