@@ -63,6 +63,7 @@ class Partitions:
         self.mounted: dict[UUID, Mounted] = {}
         self._flows: dict[UUID, Deferred[None]] = {}
         self._tasks: dict[UUID, Deferred[VOPS]] = {}
+        self._reporting: Deferred[None] | None = None
         means.registry.met = self._met
 
     async def start(self) -> None:
@@ -84,10 +85,21 @@ class Partitions:
         except VldbError as problem:
             log.error("{name} is not defined in the VLDB: {problem}", name=known.name, problem=problem)
 
+    async def _report_now(self) -> None:
+        """What was just mounted. Nobody waits for it: a partition is served although no vlserver answers."""
+        try:
+            await self.report()
+        except CancelledError:
+            return  # the server ends
+        finally:
+            self._reporting = None
+
     async def stop(self) -> None:
         """The server ends: volumes are closed and locks given up; labels and VLDB go on naming this server."""
         for task in list(self._tasks.values()):
             task.cancel()
+        if self._reporting is not None:
+            self._reporting.cancel()
         await gatherResults(list(self._flows.values()))
         await self.means.registry.shutdown()
         stopping = [ensureDeferred(self._park(mounted)) for mounted in self.mounted.values()]
@@ -334,6 +346,8 @@ class Partitions:
             mounted = self.mounted.get(operation.partition)
             if mounted is not None and mounted.tenure is not None and mounted.tenure.unwanted:
                 self._wanted_elsewhere(mounted.known, mounted.tenure.unwanted)
+            elif mounted is not None and self._reporting is None:
+                self._reporting = ensureDeferred(self._report_now())
 
         running: Deferred[None] = Deferred()
         self._flows[operation.partition] = running

@@ -201,8 +201,8 @@ class PartitionProcedures(AFSVolPartitions):
             state.operation = last.id
             state.reason = _text(last.text)
         mounted = self._partitions.mounted.get(known.uuid)
-        if mounted is not None:
-            registry = self._partitions.means.registry
+        registry = self._partitions.means.registry
+        if mounted is not None and registry.partition(known.number) is mounted.partition:
             volumes, count = registry.used(known.number), registry.count(known.number)
             space = mounted.partition.space()
             state.state, state.epoch = PSTATE.MOUNTED, mounted.epoch
