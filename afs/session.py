@@ -68,14 +68,18 @@ class Session(Connections):
         """Carry out a call on a server of the volume: the next one where one is silent.
 
         Where a server answers that the volume is not there, the location service is asked again, and again while it
-        says that the volume has moved. With `once`, for a call whose stream cannot be repeated, only the first server
-        is tried. Raises Abort with an errno or volume code, or CallLost when no server answers.
+        says that the volume has moved; also where all were silent, who may have it no more. With `once`, for a call
+        whose stream cannot be repeated, only the first server is tried. Raises Abort with an errno or volume code, or
+        CallLost when no server answers.
         """
         try:
             tried: list[str] | None = None
+            silence: CallLost | None = None
             for _ in range(0 if once else RELOCATIONS):
                 addresses = await self._addresses(volume_id)
                 if addresses == tried:
+                    if silence is not None:
+                        raise silence
                     break
                 tried = addresses
                 try:
@@ -83,9 +87,15 @@ class Session(Connections):
                 except Abort as refusal:
                     if refusal.code not in _NOT_HERE:
                         raise
+                    silence = None
+                except CallLost as lost:
+                    silence = lost
                 self.locator.forget(volume_id)
             addresses = await self._addresses(volume_id)
             return await self._on_sites(addresses[:1] if once else addresses, call)
+        except CallLost:
+            self.locator.forget(volume_id)
+            raise
         except Abort as refusal:
             raise Abort(to_errno(refusal.code), refusal.message) from refusal
 

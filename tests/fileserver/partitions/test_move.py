@@ -19,6 +19,7 @@ from fileserver.partitions.journal import read_journal
 from fileserver.volume.fsa import VolumeState
 from fileserver.volume.gate import Gate
 from rx.errors import Abort
+from rx.timers import LEAST_DEAD_SECONDS
 from tests.fileserver.partitions.test_keeper import SharedCase
 from tests.support.cell import start_cell
 
@@ -150,6 +151,15 @@ class Moves(MoveCase):
         done = await self.move(0, 1, flags=PMOVE.DRYRUN)
         self.assertEqual((done.state, await self.state(0)), (VOPS.DONE, PSTATE.MOUNTED))
         self.assertEqual((await self.vl.GetPartition(self.uuid)).epoch, before.epoch)
+
+    async def test_after_a_crash(self) -> None:
+        """Our client finds the server that has the partition when the one that had it is silent."""
+        client = self.cell.client(dead_seconds=LEAST_DEAD_SECONDS)
+        self.assertEqual(await client.read_file("/file"), b"content")
+        await self.cell.fileservers[0].stop()
+        self.assertEqual((await self.mount(1, flags=PMOUNT.FORCE)).state, VOPS.DONE)
+        await client.write_file("/file", b"after")
+        self.assertEqual(await client.read_file("/file"), b"after")
 
     async def test_after_restarts(self) -> None:
         """Each server remembers after a restart what it has."""
