@@ -5,15 +5,17 @@ from __future__ import annotations
 import random
 import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
 from afs.rpc.partitions import PSTATE
-from afs.rpc.volpartitions import VOPS
+from afs.rpc.volpartitions import VOPS, VolOperation
 from rx.errors import RxError
 from tests.interop.case import InteropTest
-from tests.interop.partition_cells import PartitionCell
+from tests.interop.partition_cells import SERVERS, PartitionCell
 from tests.support.budget import budget
 
 STEPS = (
@@ -28,6 +30,7 @@ STEPS = (
     "unmount released",
     "unmount ended",
 )
+FORCED_STEPS = STEPS[:5]
 CONTENT = b"written before the kill"
 
 
@@ -54,6 +57,28 @@ class KillTests(InteropTest):
                 await self._finish_there(cell)
             self.assertEqual(await cell.client("ca").read_file("/file"), CONTENT, step)
 
+    async def test_by_force(self) -> None:
+        """A server that dies while it takes the partition from a living one: that one serves, or nobody; when the dead
+        one is back it waits to be told, or goes on, and the same command finishes.
+        """
+        chosen = budget("interop.kills.force", full=40, least=1)
+        seed = random.Random(chosen.seed)
+        cell = PartitionCell(self)
+        await cell.start()
+        await cell.share()
+        await cell.client("ca").write_file("/file", CONTENT)
+        for _ in range(chosen.count):
+            await self._restart_dying(cell, signal.SIGTERM)
+            await cell.mount("fs2", force=True)
+            step = seed.choice(FORCED_STEPS)
+            await self._killed(cell, step, cell.mount("fs1", force=True))
+            await self._restart_dying(cell, signal.SIGKILL)
+            serving = [name for name in SERVERS if (await cell.state(name)).state == PSTATE.MOUNTED]
+            self.assertEqual(serving, ["fs2"] if step in ("mount begun", "mount claimed") else ["fs1"], step)
+            await cell.mount("fs1", force=True)
+            self.assertEqual(await cell.owner(), "fs1")
+            self.assertEqual(await cell.client("ca").read_file("/file"), CONTENT, step)
+
     async def _restart_dying(self, cell: PartitionCell, number: signal.Signals) -> None:
         if cell.daemons["fs1"].running():
             await cell.stop("fs1", number)
@@ -63,9 +88,13 @@ class KillTests(InteropTest):
     async def _die(self, cell: PartitionCell, step: str) -> None:
         """Bring the partition to where the command has something to do, and let fs1 come to that step of it."""
         await (cell.unmount if step.startswith("mount") else cell.mount)("fs1")
+        await self._killed(cell, step, (cell.mount if step.startswith("mount") else cell.unmount)("fs1"))
+
+    async def _killed(self, cell: PartitionCell, step: str, ordered: Coroutine[Any, Any, VolOperation]) -> None:
+        """Give fs1 a command of which it dies at this step."""
         order = cell.storage / "order"
         order.write_text(step)
-        command = Deferred.fromCoroutine((cell.mount if step.startswith("mount") else cell.unmount)("fs1"))
+        command = Deferred.fromCoroutine(ordered)
         command.addErrback(lambda failure: failure.trap(RxError, CancelledError))
         await self.until(lambda: not cell.daemons["fs1"].running())
         command.cancel()
