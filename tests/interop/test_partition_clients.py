@@ -39,7 +39,7 @@ ROOM = ["--max-attached", "2"]
 AGAIN_SECONDS = 0.03
 AWAY_SECONDS = 30.0
 """How long a volume may be away before a client that waits for it gives up."""
-FUSE_RETRY_SECONDS = 5.0
+FUSE_RETRY_SECONDS = 3.0
 """After it a FUSE client that has slept for a volume that was away, two seconds at a time, is at work again."""
 FUSE_SECONDS = 1.0
 """How long the kernel believes what a FUSE client told it last."""
@@ -172,7 +172,7 @@ class ClientTests(InteropTest):
         churning = self._program(churner, "churn")
         for _ in range(chosen.count):
             for change in (self._restart, self._salvage, self._unmount_and_mount, self._change_server):
-                await self._pause(1.0)
+                await self._pause(0.5)
                 await change(cell)
                 await work.check()
         number = min(ledger.last(name) for name in work.files)

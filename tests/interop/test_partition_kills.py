@@ -41,7 +41,7 @@ class KillTests(InteropTest):
         """After a restart the partition is served by one server or by none; the same command finishes, and so does the
         other server's, by force where the dead one had it. The volume is as it was.
         """
-        chosen = budget("interop.kills", full=10 * len(STEPS), least=3)
+        chosen = budget("interop.kills", full=10 * len(STEPS), least=2)
         seed = random.Random(chosen.seed)
         steps = [step for _ in range(-(-chosen.count // len(STEPS))) for step in seed.sample(STEPS, len(STEPS))]
         cell = PartitionCell(self)
