@@ -1,11 +1,14 @@
 """A server: services offered on a port, and what becomes of each call to them.
 
 A call whose request is whole and whose procedure never waits runs from packet to reply without a Deferred: its
-coroutine is driven by hand, and handed to Twisted only if it suspends.
+coroutine is driven by hand, and handed to Twisted only if it suspends. A call that another one wakes (by letting go of
+what it waited for) goes on when that one waits or ends, not from within it: however many wait for one lock, the stack
+does not grow.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from functools import partial
 from time import perf_counter
@@ -91,6 +94,10 @@ class Server:
         self._turns: Turns[Callable[[], None]] = turns or Turns()
         port.endpoint.turns = self._turns
         self.services: list[Offered] = []
+        self._running = False  # a call, at this moment
+        self._waking = False
+        self._woken: deque[Deferred[None]] = deque()
+        """Of calls that were woken meanwhile."""
 
     @property
     def rpc_statistics(self) -> RpcStatistics | None:
@@ -204,12 +211,45 @@ class Server:
             procedure.errors += 1
 
     def _drive(self, serving: Coroutine[Any, Any, None]) -> None:
+        awaited = self._run(serving.send, None)
+        if awaited is not None:
+            self._port.suspended += 1
+            Deferred.fromCoroutine(self._resumed(serving, awaited)).addBoth(self._ended)
+
+    def _run(self, step: Callable[[Any], Any], argument: Any) -> Any:
+        """A call up to its next wait: what it waits for, None when it has ended. Then those that it woke."""
+        self._running = True
         try:
-            awaited = serving.send(None)
+            awaited = step(argument)
         except StopIteration:
-            return
-        self._port.suspended += 1
-        Deferred.fromCoroutine(_resumed(serving, awaited)).addBoth(self._ended)
+            awaited = None
+        finally:
+            self._running = False
+        if self._woken and not self._waking:
+            self._waking = True
+            while self._woken:
+                self._woken.popleft().callback(None)
+            self._waking = False
+        return awaited
+
+    @coroutine
+    def _resumed(self, serving: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+        """The rest of a coroutine that was driven by hand as far as its first `awaited`."""
+        while awaited is not None:
+            step: Callable[[Any], Any] = serving.send
+            argument: Any = None
+            try:
+                argument = yield awaited
+            except GeneratorExit:
+                serving.close()
+                raise
+            except BaseException as problem:  # noqa: BLE001  passed on, not handled
+                step, argument = serving.throw, problem
+            if self._running:
+                turn: Deferred[None] = Deferred()
+                self._woken.append(turn)
+                yield turn
+            awaited = self._run(step, argument)
 
     def _ended(self, result: object) -> object:
         self._port.suspended -= 1
@@ -234,22 +274,3 @@ class Offered:
     def statistics(self) -> list[Procedure]:
         """Every procedure called so far, with its counters."""
         return [each for procedures in self._procedures.values() for each in procedures if each.calls]
-
-
-@coroutine
-def _resumed(serving: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
-    """The rest of a coroutine that was driven by hand as far as its first `awaited`."""
-    while True:
-        step: Callable[[Any], Any] = serving.send
-        argument: Any = None
-        try:
-            argument = yield awaited
-        except GeneratorExit:
-            serving.close()
-            raise
-        except BaseException as problem:  # noqa: BLE001  passed on, not handled
-            step, argument = serving.throw, problem
-        try:
-            awaited = step(argument)
-        except StopIteration:
-            return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 
 class ReadWriteLock:
@@ -69,11 +69,12 @@ class ReadWriteLock:
         self._grant()
 
     def _acquire(self, exclusive: bool) -> Deferred[None]:
+        if self.take_exclusive() if exclusive else self.take_shared():
+            return succeed(None)
         waiter: Deferred[None] = Deferred(self._leave)
         if self._queue is None:
             self._queue = deque()
         self._queue.append((exclusive, waiter))
-        self._grant()
         return waiter
 
     def _grant(self) -> None:

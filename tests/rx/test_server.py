@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.trial.unittest import SynchronousTestCase
 
 from rx.constants import RxCode, RxgenCode
@@ -74,6 +74,24 @@ class Serving(SynchronousTestCase):
         self.assertEqual(first.connection.identity, ANONYMOUS)
         self.assertIs(first.connection, second.connection)
         self.assertEqual(len({first.connection: 1, second.connection: 2}), 1)
+
+    def test_many_wait_for_one_lock(self) -> None:
+        """Each is woken by the one before, and all are served: they do not stand on each other's stack."""
+        lock = DeferredLock()
+
+        class InTurn(Server):
+            async def Wait(self, tag: int) -> int:
+                async with lock:
+                    return tag
+
+        self.ports.instance = InTurn()
+        lock.acquire()
+        connections = [self.ports.connect() for _ in range(50)]
+        calls = [self.ports.begin(Example.client(connections[tag // 4]).Wait(tag)) for tag in range(200)]
+        self.assertEqual(len(lock.waiting), 200)
+        lock.release()
+        self.ports.pump()
+        self.assertEqual([self.successResultOf(call) for call in calls], list(range(200)))
 
     def test_opcode_in_pieces(self) -> None:
         """A request whose opcode comes in two packets is served all the same; one ending before it is RXGEN_DECODE."""
