@@ -51,6 +51,8 @@ class LabelState(StrEnum):
     MOUNTED = "mounted"
     FROZEN = "frozen"
     """Being handed over: the owner answers nothing more, and has not let go yet."""
+    TAKING = "taking"
+    """Put in the place of another label, whose owner may not know yet: whoever finds it so waits for that first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from afs.rpc.volpartitions import VSTEP
 from fileserver.interfaces import Damaged, StoreError
 from fileserver.partitions.hooks import HookFailed, Verb, run_hook
 from fileserver.partitions.journal import Journal, read_journal
-from fileserver.partitions.label import HeldLabel, Label
+from fileserver.partitions.label import HeldLabel, Label, LabelState
 from fileserver.partitions.listing import read_listing
 from fileserver.partitions.means import MEMORY, TAKE_SECONDS, Means, Mounted, Order, hook_seconds
 from fileserver.partitions.operations import Operation
@@ -157,6 +157,7 @@ async def _give_back(means: Means, known: Known, epoch: int) -> None:
 async def _run_hooks(means: Means, known: Known, operation: Operation, order: Order, undo: AsyncExitStack) -> None:
     if order.force:
         await means.in_thread(run_hook, known.hook, Verb.FENCE, known.uuid, known.path, hook_seconds(order))
+        means.table.put(replace(means.table.get(known.uuid) or known, fenced=True))
         operation.step(VSTEP.FENCED)
     undo.push_async_callback(_unmount_again, means, known)  # one that failed may have come half way
     await means.in_thread(run_hook, known.hook, Verb.MOUNT, known.uuid, known.path, hook_seconds(order))
@@ -184,6 +185,7 @@ async def _open(
     undo.push_async_callback(_let_go, tenure, known)
     if taking.replaced:
         await _confirm(means, known, label)
+        await tenure.write(state=LabelState.MOUNTED)
     partition = await means.in_thread(
         means.openers[label.backend], known, Tenancy(tenure, taking.replaced, means.registry.salvages is not None)
     )

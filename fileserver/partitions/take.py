@@ -48,7 +48,8 @@ class Wanted:
 
 class Taking:
     """One attempt, blocking: for a thread. `cancel` from another thread ends it. `replaced` tells afterwards whether a
-    silent owner's label had to be replaced, `before` is the label as it was found.
+    silent owner's label had to be replaced: ours is TAKING then, until the VLDB has been asked once more. `before` is
+    the label as it was found.
     """
 
     def __init__(self, partition: str, wanted: Wanted, clock: Callable[[], float] = boottime) -> None:
@@ -108,7 +109,10 @@ class Taking:
     def _own(self, held: HeldLabel, label: Label) -> tuple[HeldLabel, Label]:
         try:
             self._check(label)
-            label = self._ours(label)
+            ours = self._ours(label)
+            if label.state is LabelState.TAKING:
+                ours = self._outlast(held, replace(ours, state=label.state), label)
+            label = replace(ours, state=LabelState.MOUNTED)
             held.write(label)
         except BaseException:
             held.close()
@@ -122,7 +126,7 @@ class Taking:
         Since we looked, it may have moved all the same, or another may have come first: then we wait once more, as a
         living owner, for whoever had the label to find out. Raises Superseded when that was at a later epoch.
         """
-        label = self._ours(silent)
+        label = replace(self._ours(silent), state=LabelState.TAKING)
         held, displaced = HeldLabel.displace(self._partition, label)
         self.replaced = True
         try:
@@ -141,7 +145,7 @@ class Taking:
         try:
             self._check(displaced)
         except Superseded:
-            held.write(displaced)
+            held.write(replace(displaced, state=LabelState.TAKING))
             raise
 
     def _outlast(self, held: HeldLabel, label: Label, other: Label | None) -> Label:
