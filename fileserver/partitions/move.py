@@ -22,13 +22,13 @@ from afs.rpc.volpartitions import VCOUNT, VOPS, VSTEP, AFSVolPartitions, VolHost
 from afs.types import NIL_UUID
 from fileserver.hosts import Host
 from fileserver.interfaces import StoreError
-from fileserver.partitions.hooks import Verb, run_hook
 from fileserver.partitions.label import LabelState
 from fileserver.partitions.listing import leave_listing
 from fileserver.partitions.means import DRAIN_SECONDS, Means, Mounted, Order
 from fileserver.partitions.operations import Operation
 from fileserver.partitions.take import Refused
 from fileserver.partitions.tell import Told
+from fileserver.partitions.unmount import put_away
 from fileserver.partitions.vldb import NoAnswer
 from fileserver.volume.known import Known as KnownVolumes
 from rx.constants import RxgenCode
@@ -126,9 +126,7 @@ async def _handed_over(
     await means.in_thread(leave_listing, known.path, mounted.epoch + 1, list(volumes))
     await mounted.tenure.release(successor=wanted.target.uuid, request=wanted.id)
     operation.step(VSTEP.LABELLED)
-    if known.hook:
-        await means.in_thread(run_hook, known.hook, Verb.UNMOUNT, known.uuid, known.path)
-        operation.step(VSTEP.HOOKED)
+    await put_away(means, known, operation, order)
     request = replace(order.request, reason=PREASON.MOVE)
     given = await means.vldb.release(known.uuid, mounted.epoch, request, wanted.target)
     operation.step(VSTEP.RELEASED)

@@ -30,7 +30,8 @@ class Known:
     """One partition cleared for mounting here.
 
     `hook` is a program (hooks.py), empty for none. `wanted`: to be mounted whenever the server runs. `backend` is a
-    back-end type's name. `taken` is the epoch at which this server has last made the label its own.
+    back-end type's name. `taken` is the epoch at which this server has last made the label its own; `fenced`: its hook
+    keeps other hosts from the storage, until it is told to unfence.
     """
 
     uuid: UUID
@@ -41,6 +42,7 @@ class Known:
     priority: int = 0
     wanted: bool = False
     taken: int = 0
+    fenced: bool = False
 
     @property
     def name(self) -> str:

@@ -49,7 +49,7 @@ async def take_down(means: Means, mounted: Mounted, operation: Operation, order:
         if asked:
             await _let_go(mounted)
             operation.step(VSTEP.RELEASED)
-            await _put_away(means, known, operation, order)
+            await put_away(means, known, operation, order)
         refusal = told.refusal
         unreached = await told.everybody()
         operation.count(VCOUNT.TOLD, len(told) - len(unreached))
@@ -65,7 +65,7 @@ async def take_down(means: Means, mounted: Mounted, operation: Operation, order:
     finally:
         means.registry.dismiss(volumes, refusal)
     if not asked:
-        await _put_away(means, known, operation, order)
+        await put_away(means, known, operation, order)
 
 
 async def _leave(means: Means, mounted: Mounted, unreached: list[Contact]) -> None:
@@ -81,10 +81,16 @@ async def _let_go(mounted: Mounted) -> None:
         await mounted.tenure.release()
 
 
-async def _put_away(means: Means, known: Known, operation: Operation, order: Order) -> None:
-    if known.hook:
-        await means.in_thread(run_hook, known.hook, Verb.UNMOUNT, known.uuid, known.path, hook_seconds(order))
-        operation.step(VSTEP.HOOKED)
+async def put_away(means: Means, known: Known, operation: Operation, order: Order) -> None:
+    """Have the hook let go of the storage, and lift its fence if other hosts were kept away. Raises HookFailed."""
+    if not known.hook:
+        return
+    await means.in_thread(run_hook, known.hook, Verb.UNMOUNT, known.uuid, known.path, hook_seconds(order))
+    row = means.table.get(known.uuid)
+    if row is not None and row.fenced:
+        await means.in_thread(run_hook, known.hook, Verb.UNFENCE, known.uuid, known.path, hook_seconds(order))
+        means.table.put(replace(row, fenced=False))
+    operation.step(VSTEP.HOOKED)
 
 
 async def release(means: Means, known: Known, operation: Operation, order: Order, again: bool) -> bool:
@@ -97,7 +103,7 @@ async def release(means: Means, known: Known, operation: Operation, order: Order
     if again:
         if ours or not counted:
             await means.in_thread(_disown, known, means.own)
-        await _put_away(means, known, operation, order)
+        await put_away(means, known, operation, order)
     if found is None or not ours:
         return False
     await means.vldb.release(known.uuid, found.epoch, order.request)

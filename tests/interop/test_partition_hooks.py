@@ -79,7 +79,7 @@ class HookTests(InteropTest):
 
     async def test_to_and_fro(self) -> None:
         """The image goes from host to host with its volumes, and is mounted on one host at most; a server that is
-        killed has it again after its start; by force its heir fences it first.
+        killed has it again after its start; by force its heir fences it first, and lifts that when it lets go.
         """
         cell = await self.cell()
         await cell.mount("fs1")
@@ -107,6 +107,8 @@ class HookTests(InteropTest):
         steps = [step.step for step in taken.steps]
         self.assertEqual(steps[1:5], [VSTEP.CLAIMED, VSTEP.FENCED, VSTEP.HOOKED, VSTEP.LABELLED])
         self.assertEqual(await cell.client("ca").read_file("/file"), b"on fs2")
+        await cell.unmount("fs1")
+        self.assertEqual((self.attached(cell), self.calls(cell)), ([], ["fs1 unmount", "fs1 unfence"]))
 
     async def test_failures(self) -> None:
         """A hook that fails, or hangs until the order's deadline, ends the command with what it said. Nobody has the
