@@ -6,7 +6,7 @@ server loses nothing. This is about the machine. Syncs of one partition that are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -99,6 +99,14 @@ class Durability:
         """Its header is about to say that it was closed cleanly. Raises OSError."""
         if self.mode is not Sync.NEVER and volume in self._written:
             await self._sync(volume)
+
+    async def ahead(self, volumes: Iterable[Volume]) -> None:
+        """These, of one partition and open, are soon to be closed while clients wait: sync what was written so far, so
+        that little is left for then. Raises OSError.
+        """
+        written = next((volume for volume in volumes if volume in self._written), None)
+        if self.mode is not Sync.NEVER and written is not None:
+            await self._sync(written)
 
     def closed(self, volume: Volume) -> None:
         """Its files are not open any more."""

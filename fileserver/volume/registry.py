@@ -111,11 +111,13 @@ class Registry:
         return gate
 
     async def thin(self, number: int) -> None:
-        """Close what nobody has used for a moment, a few volumes at a time, while the partition is served: little is
-        left to be done when it is frozen.
+        """Close what nobody has used for a moment, a few volumes at a time, and sync the others, while the partition is
+        served: little is left to be done when it is frozen. Raises OSError.
         """
         before = self.surroundings.seconds() - RECENT_SECONDS
         await _in_parallel(lambda volume: self.room.detach_idle(volume, before), self.used(number), THIN_PARALLEL)
+        attached = [volume for volume in self.used(number) if volume.state is VolumeState.ATTACHED]
+        await self.surroundings.durability.ahead(attached)
 
     async def drained(self, number: int, seconds: float, force: bool = False) -> bool:
         """Wait until no call uses a frozen partition's volumes, and the volume server none. Whether that came about
