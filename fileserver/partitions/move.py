@@ -87,8 +87,8 @@ async def move(
     operation.step(VSTEP.TAKEN)
     await _tell(means, operation, volumes, told, wanted, peer)
     operation.count(VCOUNT.HELD, gate.held)
-    if gate.held:
-        operation.count(VCOUNT.LONGEST, int((operation.now() - began) * 1000))
+    operation.count(VCOUNT.ATTACHED, len(volumes))
+    operation.count(VCOUNT.LONGEST, int((operation.now() - began) * 1000) if gate.held else 0)
 
 
 async def _prepared(means: Means, wanted: VolMove) -> AFSVolPartitions:

@@ -22,6 +22,19 @@ OPERATIONS_KEPT = 256
 """Ended ones that can still be asked for: hours of an administrator's work."""
 
 
+_COUNTED = {
+    VCOUNT.HELD: "{} calls held",
+    VCOUNT.TOLD: "{} clients told",
+    VCOUNT.UNREACHED: "{} clients not reached",
+    VCOUNT.ATTACHED: "{} volumes re-attached",
+    VCOUNT.LONGEST: "longest hold {} ms",
+    VCOUNT.SALVAGED: "{} volumes checked",
+    VCOUNT.REPAIRED: "{} repaired",
+    VCOUNT.LOST: "{} lost",
+}
+"""In the line that ends an operation."""
+
+
 @dataclass(slots=True, eq=False)
 class Operation:
     """One mount, unmount, salvage or move. `now` is Unix time."""
@@ -53,10 +66,9 @@ class Operation:
 
     def step(self, step: VSTEP) -> None:
         """It has come that far."""
-        now = self.now()
-        since = now - self.steps[0][1] if self.steps else 0.0
-        self.steps.append((step, now))
-        log.info("{op} {step} at {since:.3f} s", op=self, step=step.name.lower(), since=since)
+        self.steps.append((step, self.now()))
+        if step is not VSTEP.ENDED:
+            log.info("{op} {step} at {since:.3f} s", op=self, step=step.name.lower(), since=self._seconds())
         self._changed()
 
     def progress(self, done: int, total: int) -> None:
@@ -73,10 +85,20 @@ class Operation:
         """It is over; the line with the counters."""
         self.state, self.text, self.code = state, text, code
         self.step(VSTEP.ENDED)
-        counted = "".join(f", {kind.name.lower()} {value}" for kind, value in sorted(self.counts.items()))
+        counted = "".join(f", {_COUNTED[kind].format(value)}" for kind, value in sorted(self.counts.items()))
         say = log.info if state in (VOPS.DONE, VOPS.ALREADY) else log.error
-        reason = f": {text}" if text else ""
-        say("{op} {state}{reason}{counted}", op=self, state=state.name.lower(), reason=reason, counted=counted)
+        say(
+            "{op} {state} after {seconds:.3f} s{counted}{reason}",
+            op=self,
+            state=state.name.lower(),
+            seconds=self._seconds(),
+            counted=counted,
+            reason=f": {text}" if text else "",
+        )
+
+    def _seconds(self) -> float:
+        """From the first step to the last."""
+        return self.steps[-1][1] - self.steps[0][1]
 
     def __str__(self) -> str:
         return f"{self.kind.name.lower()} {self.id} of partition {self.partition}:"

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from twisted.internet.defer import ensureDeferred
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from afs.errors import VolumeError
 from afs.rpc.partitions import PSTATE, PartitionRequest, PartitionServer
@@ -84,6 +85,25 @@ class Moves(MoveCase):
         self.assertEqual((await self.move(1, 0)).state, VOPS.DONE)
         self.assertEqual(await self.client.read_file("/file"), b"changed")
         self.assertEqual((await self.vl.GetPartition(self.uuid)).epoch, before + 2)
+
+    async def test_log(self) -> None:
+        """The steps with their times, and at the end what was counted."""
+        said: list[str] = []
+
+        def remember(event: LogEvent) -> None:
+            said.append(formatEvent(event))
+
+        listen: Any = remember
+        globalLogPublisher.addObserver(listen)
+        self.addCleanup(globalLogPublisher.removeObserver, listen)
+        done = await self.move(0, 1)
+        of_move = [line.partition(": ")[2] for line in said if line.startswith(f"move {done.id} ")]
+        steps = ("begun", "prepared", "frozen", "offline", "labelled", "released", "taken", "told")
+        self.assertEqual(len(of_move), len(steps) + 1)
+        for step, line in zip(steps, of_move, strict=False):
+            self.assertRegex(line, rf"^{step} at \d+\.\d{{3}} s$")
+        counters = "0 calls held, 2 clients told, 0 clients not reached, 1 volumes re-attached, longest hold 0 ms"
+        self.assertRegex(of_move[-1], rf"^done after \d+\.\d{{3}} s, {counters}$")
 
     async def test_idle_volumes(self) -> None:
         """Volumes that nobody used for a while are closed before calls are held, all are known to the new owner, also
