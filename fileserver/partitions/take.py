@@ -130,10 +130,10 @@ class Taking:
         held, displaced = HeldLabel.displace(self._partition, label)
         self.replaced = True
         try:
-            if displaced is None or not _same(displaced, silent):
-                label = self._outlast(held, label, displaced)
             if displaced is not None:
                 self._put_back(held, displaced)
+            if displaced is None or not _same(displaced, silent):
+                label = self._outlast(held, label, displaced)
         except BaseException:
             held.close()
             raise
