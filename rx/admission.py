@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rx.connection import Connection
 from rx.connection_input import receive
 from rx.connections import Connections
-from rx.constants import HEADER_SIZE, AckReason, Flag, PacketType, RxCode
+from rx.constants import HEADER_SIZE, MAX_ACKS, AckReason, Flag, PacketType, RxCode
 from rx.errors import Abort
 from rx.output import Output
 from rx.packet import ACK_ACKS, Fields, abort_body, pack_header, unpack_ack
@@ -88,8 +88,9 @@ class Admission:
                 receive(connection, fields, datagram, now)
         elif fields[5] == _RESPONSE and not fields[2]:
             self._receive_proof(fields, datagram, address, offer, now)
-        elif fields[2] and (fields[5] == _DATA or _is_ping(fields, datagram)):
+        elif fields[2] and (fields[3] > MAX_ACKS or _is_ping(fields, datagram)):
             self._output.answer_stray(address, _raw_abort(fields, RxCode.RX_MSGSIZE))
+        # Nobody has more than MAX_ACKS packets under way: who sends one beyond was answered by somebody.
         # Nothing else can begin anything; stock keeps a connection for such packets, to no use.
 
     def _welcome(

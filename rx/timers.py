@@ -80,9 +80,10 @@ BUSY_PATIENCE_SECONDS = 60.0
 """A peer that answers BUSY counts as alive this long; then the call is lost, rather than tried for ever."""
 
 
-BEGINNING_SECONDS = 2.0
-"""How long a call may go on arriving without its first packet: several retransmissions. Then its beginning went to a
-server that was here before, and the peer, which was told so, does not have it any more.
+BEGINNING_SECONDS = 8.0
+"""How long a call may go on arriving without its first packet: four retransmissions, which even a network that loses
+one packet in ten does not all lose. Then its beginning went to a server that was here before, and the peer, which was
+told so, does not have it any more.
 """
 
 

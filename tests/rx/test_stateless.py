@@ -7,7 +7,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rx.constants import PacketType
+from rx.constants import MAX_ACKS, PacketType
 from rx.endpoint import Endpoint
 from rx.limits import Limits
 from rx.packet import abort_code, unpack_header
@@ -193,7 +193,7 @@ class OverloadTests(DirectCase):
 
     def test_middle_of_a_call(self) -> None:
         """A packet from the middle of a call ends that call and makes no connection."""
-        packet = data(b"x", seq=self.limits.window + 1, security_index=INDEX)
+        packet = data(b"x", seq=MAX_ACKS + 1, security_index=INDEX)
         (answer,) = self.give(packet)
         self.assertEqual(unpack_header(answer)[5], PacketType.ABORT)
         self.assertEqual(self.connections(), 0)
