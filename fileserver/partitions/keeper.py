@@ -337,12 +337,13 @@ class Partitions:
         def failed(failure: Failure) -> None:
             if not failure.check(StoreError, OSError, RxError, CancelledError):
                 log.failure("{op} a defect", failure, op=operation)
-            operation.end(
-                VOPS.STUCK if failure.check(Down) else VOPS.FAILED, failure.getErrorMessage() or repr(failure.value)
-            )
+            state = VOPS.STUCK if failure.check(Down) else VOPS.FAILED
+            over(state, failure.getErrorMessage() or repr(failure.value))
 
-        def over(_: None) -> None:
+        def over(state: VOPS, text: str = "") -> None:
+            """Whoever waits for the end may begin the next operation at once."""
             del self._flows[operation.partition], self._tasks[operation.partition]
+            operation.end(state, text)
             mounted = self.mounted.get(operation.partition)
             if mounted is not None and mounted.tenure is not None and mounted.tenure.unwanted:
                 self._wanted_elsewhere(mounted.known, mounted.tenure.unwanted)
@@ -352,7 +353,7 @@ class Partitions:
         running: Deferred[None] = Deferred()
         self._flows[operation.partition] = running
         task = self._tasks[operation.partition] = ensureDeferred(flow)
-        task.addCallbacks(operation.end, failed).addCallback(over).chainDeferred(running)
+        task.addCallbacks(over, failed).chainDeferred(running)
 
 
 def _report(mounted: Mounted) -> PartitionReport:
