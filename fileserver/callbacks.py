@@ -216,6 +216,10 @@ class Callbacks(Generic[H]):
         self.counters.callbacks_timed_out += len(ended)
         return len(ended)
 
+    def volumes(self) -> list[int]:
+        """The volumes for anything in which there are promises."""
+        return list(self._volumes)
+
     def holders_of(self, volume: int) -> set[H]:
         """The hosts with promises for anything in a volume."""
         return {host for holders in self._volumes.get(volume, {}).values() for host in holders}

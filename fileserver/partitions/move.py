@@ -76,7 +76,7 @@ async def move(
             await mounted.tenure.write(state=LabelState.MOUNTED, successor=None)
         gate.thaw()
         raise
-    told = Told(means.teller, means.teller.hosts(means.registry.used(mounted.known.number)))
+    told = Told(means.teller, means.teller.hosts(means.registry, mounted.known.number))
     volumes = await means.registry.vacate(mounted.known.number)
     operation.step(VSTEP.OFFLINE)
     try:

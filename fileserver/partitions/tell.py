@@ -19,7 +19,7 @@ from fileserver.channel import Address, CallbackChannel
 from fileserver.hosts import Host
 from fileserver.partitions.journal import Contact
 from fileserver.volume.holding import Holder
-from fileserver.volume.volume import Volume
+from fileserver.volume.registry import Registry
 from rx.constants import RxCode
 from rx.errors import Abort, RxError
 
@@ -37,13 +37,17 @@ class Teller:
         self._callbacks = callbacks
         self._now = now
 
-    def hosts(self, volumes: Iterable[Volume]) -> dict[Host, set[int]]:
-        """Who is to be told about these volumes: whoever used them, and whoever has a promise."""
+    def hosts(self, registry: Registry, number: int) -> dict[Host, set[int]]:
+        """Who is to be told about the volumes of a partition: whoever used them, and whoever has a promise, which may
+        be older than this process.
+        """
         found: dict[Host, set[int]] = {}
-        for volume in volumes:
-            for host in (*volume.clients(), *self._callbacks.holders_of(volume.id)):
-                if isinstance(host, Host) and not host.deleted:
-                    found.setdefault(host, set()).add(volume.id)
+        uses = [(volume.id, host) for volume in registry.used(number) for host in volume.clients()]
+        promised = [volume_id for volume_id in self._callbacks.volumes() if registry.has(number, volume_id)]
+        holders = [(volume_id, host) for volume_id in promised for host in self._callbacks.holders_of(volume_id)]
+        for volume_id, host in (*uses, *holders):
+            if isinstance(host, Host) and not host.deleted:
+                found.setdefault(host, set()).add(volume_id)
         return found
 
     async def tell_host(self, host: Host, volume_ids: Iterable[int]) -> bool:

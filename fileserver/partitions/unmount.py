@@ -41,7 +41,7 @@ async def take_down(means: Means, mounted: Mounted, operation: Operation, order:
         if mounted.inherited is not None and mounted.untold:
             mounted.inherited.tell()
         raise Refused(f"{known.name} is in use: -force cuts running calls off")
-    told = Told(means.teller, means.teller.hosts(means.registry.used(known.number)))
+    told = Told(means.teller, means.teller.hosts(means.registry, known.number))
     volumes = await means.registry.vacate(known.number)
     operation.step(VSTEP.OFFLINE)
     refusal: Refusal = no_volume
@@ -133,7 +133,7 @@ async def abandon(means: Means, mounted: Mounted) -> None:
     """
     if mounted.inherited is not None:
         mounted.inherited.leave()
-    told = Told(means.teller, means.teller.hosts(means.registry.used(mounted.known.number)))
+    told = Told(means.teller, means.teller.hosts(means.registry, mounted.known.number))
     try:
         await means.registry.remove_partition(mounted.known.number)
     except (StoreError, OSError) as problem:

@@ -195,6 +195,10 @@ class Registry:
                 if (volume := known.get(volume_id)) is not None:
                     yield volume
 
+    def has(self, number: int, volume_id: int) -> bool:
+        """Whether a partition has a volume; the volume itself stays untouched."""
+        return volume_id in self._volumes[number]
+
     def used(self, number: int) -> list[Volume]:
         """The volumes of a partition that were asked for since it was mounted."""
         return self._volumes[number].used()

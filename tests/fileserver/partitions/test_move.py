@@ -147,6 +147,15 @@ class Moves(MoveCase):
         contacts = {contact.address for contact in read_journal(str(self.shared))}
         self.assertLessEqual({self.client.address, idle.address}, contacts)
 
+    async def test_told_of_old_promises(self) -> None:
+        """Promises outlive a restart of the server; who holds one is told although nobody has used the volume since."""
+        idle = self.cell.client()
+        await idle.status("/file")
+        await self.cell.restart(0)
+        told = idle.breaks.expect(AFSFid(self.volume, 1, 1))
+        self.assertEqual((await self.move(0, 1)).state, VOPS.DONE)
+        await told
+
     async def test_calls_meanwhile(self) -> None:
         """Calls that come during a move are held and then made at the new server: no error at any client."""
         writers = [self.cell.client() for _ in range(4)]

@@ -204,7 +204,7 @@ class Registry:
 class Teller:
     """No client has a promise."""
 
-    def hosts(self, volumes: object) -> dict[Any, set[int]]:
+    def hosts(self, registry: object, number: int) -> dict[Any, set[int]]:
         return {}
 
 
