@@ -23,6 +23,10 @@ async def own_without_vldb(means: Any, known: Any, order: Any, undo: Any) -> int
     return 1 if found is None else int(found.epoch) + 1
 
 
+async def believe(means: Any, known: Any, label: Any) -> None:
+    """Do not ask the VLDB before serving either."""
+
+
 def no_claim(partition: str) -> Claim | None:
     """The owner and the claimants do not look whether another has claimed the partition."""
     return None
@@ -56,7 +60,10 @@ def always_same(one: Label, other: Label) -> bool:
 MUTANTS: dict[str, tuple[str, Callable[[], Any]]] = {
     "the tenure is not checked": ("fail_over", lambda: mock.patch.object(Tenure, "check", unchecked)),
     "the margin is 0": ("silence", lambda: mock.patch.object(take, "MARGIN_SECONDS", 0.0)),
-    "taken without the VLDB": ("force_two", lambda: mock.patch.object(mount, "_own", own_without_vldb)),
+    "taken without the VLDB": (
+        "",
+        lambda: mock.patch.multiple(mount, _own=own_without_vldb, _confirm=believe),
+    ),
     "the claim is ignored": ("force", lambda: mock.patch.object(Claim, "read", no_claim)),
     "the epoch is not checked": ("", lambda: mock.patch.object(Taking, "_check", any_epoch)),
     "the label is rewritten by its name": (
