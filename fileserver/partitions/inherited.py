@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, FirstError, ensureDeferred, gatherResults
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -74,7 +74,8 @@ class Inherited:
         if source is None or move is None or not await _told_by(source, move):
             pool = self._reactor.getThreadPool()
             contacts = await deferToThreadPool(self._reactor, pool, read_journal, self._path)
-            heard = await gatherResults([ensureDeferred(self._teller.tell_contact(contact)) for contact in contacts])
+            telling = [ensureDeferred(self._teller.tell_contact(contact)) for contact in contacts]
+            heard = await gatherResults(telling, consumeErrors=True)
             log.info("{path}: {heard} of {all} clients told", path=self._path, heard=sum(heard), all=len(contacts))
         self.untold = False
 
@@ -105,5 +106,6 @@ async def _told_by(source: AFSVolPartitions, move: UUID) -> bool:
 
 def _not_told(failure: Failure) -> None:
     """The server ends or lets go while clients are being told; what else it may be is a defect."""
-    if not failure.check(CancelledError):
-        log.failure("clients were not told", failure)
+    cause = failure.value.subFailure if isinstance(failure.value, FirstError) else failure
+    if not cause.check(CancelledError):
+        log.failure("clients were not told", cause)
