@@ -108,6 +108,11 @@ class Vnode:
     acl: bytes = b""
 
 
+def blocks(length: int) -> int:
+    """1 KiB blocks a vnode of that length is charged: an empty one costs one (volume.h nBlocks)."""
+    return max(1, (length + 1023) // 1024)
+
+
 @dataclass(slots=True)
 class VolumeHeader:
     """VolumeDiskData (volume-format.md section 3) with its fields named as there, in Python's spelling.

@@ -19,11 +19,12 @@ from afs.types import (
     AFSVolSync,
 )
 from fileserver import rights
+from fileserver.interfaces import blocks
 from fileserver.procedures.base import Base, Untranslated, disk_code, procedure
 from fileserver.status import Target, callback, data_stored, failed_status, status_stored
 from fileserver.volume.holding import CALL_BYTES, WINDOW_BYTES
 from fileserver.volume.registry import Repaired
-from fileserver.volume.vn import FILE, SYMLINK, Vn, blocks
+from fileserver.volume.vn import FILE, SYMLINK, Vn
 from fileserver.volume.volume import Volume
 from rx.errors import Abort, RxError
 from rx.streams import Sink, Source

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fileserver.interfaces import Vnode, VolumeHeader
+from fileserver.interfaces import Vnode, VolumeHeader, blocks
 from fileserver.salvager.directories import directory_object, read_directories
 from fileserver.salvager.indexes import INDEXES, PRIVATE, Group, Member, find_contents, read_records
 from fileserver.salvager.infos import Info, recover_infos
@@ -161,11 +161,6 @@ def new_root() -> Vnode:
     """The record of a root directory for administrators alone."""
     now = int(time.time())
     return Vnode(DIRECTORY_TYPE, 0o755, 2, 0, ROOT, 1, now, 0, 0, 0, 0, now, acl=PRIVATE)
-
-
-def blocks(length: int) -> int:
-    """1 KiB blocks a vnode of that length is charged: an empty one costs one (volume.h nBlocks)."""
-    return max(1, (length + 1023) // 1024)
 
 
 def correct_header(header: VolumeHeader, vnodes: Mapping[int, Vnode], tell: Tell) -> None:

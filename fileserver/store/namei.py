@@ -34,9 +34,7 @@ from fileserver.interfaces import (
 from fileserver.partitions.label import Label, sync_directory, write_atomically
 from fileserver.store.descriptors import Descriptors
 from fileserver.store.formats import (
-    FORMAT_VERSION,
     VOLUME_FILE,
-    VOLUME_HEADER_MAGIC,
     pack_header,
     unpack_header,
 )
@@ -45,6 +43,7 @@ from fileserver.store.inodes import DATA_DIRECTORY, Special, special_inode
 from fileserver.store.locks import HEADER_BYTE, HEADER_LOCKS, VOLUME_LOCKS, ByteLocks, PartitionLock, remove_locks
 from fileserver.store.metadata import KEEPERS, Metadata
 from fileserver.store.threads import Threads
+from fileserver.store.volume_file import pack_volume_file, volume_file_name
 from fileserver.store.volume_files import VolumeFiles
 
 FORCE_SALVAGE = "FORCESALVAGE"
@@ -230,7 +229,7 @@ class NameiPartition:
         return found
 
     def _header_path(self, volume_id: int) -> str:
-        return os.path.join(self.path, f"V{volume_id:010}.vol")
+        return os.path.join(self.path, volume_file_name(volume_id))
 
     def _read_ids(self, volume_id: int) -> VolumeIds:
         path = self._header_path(volume_id)
@@ -294,25 +293,6 @@ class NameiPartition:
         except (FileNotFoundError, Damaged):
             return
         write_all(file, pack_header(replace(header, destroy_me=True, in_service=False)), 0)
-
-
-def pack_volume_file(volume_id: int, parent: int) -> bytes:
-    """The header file `V<id>.vol`: with namei, all of it follows from the two ids."""
-    halves: dict[str, int] = {}
-    for name, owner, kind in (
-        ("volume_info", volume_id, Special.INFO),
-        ("small_index", volume_id, Special.SMALL_INDEX),
-        ("large_index", volume_id, Special.LARGE_INDEX),
-        ("link_table", parent, Special.LINK_TABLE),
-    ):
-        inode = special_inode(owner, kind)
-        halves |= {f"{name}_lo": inode & 0xFFFFFFFF, f"{name}_hi": inode >> 32}
-    for name in ("acl", "mount_table"):
-        halves |= {f"{name}_lo": 0, f"{name}_hi": 0}
-    packed: bytes = VOLUME_FILE.pack(
-        magic=VOLUME_HEADER_MAGIC, version=FORMAT_VERSION, id=volume_id, parent=parent, **halves
-    )
-    return packed
 
 
 def check_backend(path: str, label: Label, backend: str, salvages: bool = False) -> None:

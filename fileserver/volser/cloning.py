@@ -10,9 +10,9 @@ from errno import EXDEV
 from afs.acl import ALL_RIGHTS, SYSADMINID, AccessList, Entry
 from afs.names import VOLUME_NAME_MAX, base_name
 from fileserver.directory import Directory
-from fileserver.interfaces import Vnode, VolumeHeader
+from fileserver.interfaces import Vnode, VolumeHeader, blocks
 from fileserver.volume.checkout import Checkout
-from fileserver.volume.vn import DIRECTORY, blocks
+from fileserver.volume.vn import DIRECTORY
 from fileserver.volume.volume import UNIQUIFIER_START
 from rx.errors import Abort
 

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from afs.acl import ACL_SIZE, ALL_RIGHTS, SYSADMINID, AccessList, BadAccessList, Entry
 from afs.names import VOLUME_NAME_MAX
 from afs.rpc.volser import restoreCookie
-from fileserver.interfaces import Vnode, VolumeHeader
+from fileserver.interfaces import Vnode, VolumeHeader, blocks
 from fileserver.volser.cloning import ROOT_VNODE
 from fileserver.volser.dump import BREATH, PIECE_SIZE
 from fileserver.volser.dump_format import (
@@ -30,7 +30,7 @@ from fileserver.volser.dump_format import (
 )
 from fileserver.volser.dump_reader import DumpReader
 from fileserver.volume.checkout import Checkout
-from fileserver.volume.vn import DIRECTORY, FILE, SYMLINK, blocks
+from fileserver.volume.vn import DIRECTORY, FILE, SYMLINK
 from fileserver.volume.volume import MAX_INT32, MAX_UINT32, UNIQUIFIER_START
 from rx.streams import Source
 

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from twisted.logger import Logger
 
 from fileserver.directory import BLOB_SIZE, BLOBS_PER_PAGE, DOT_DOT_BLOB, MAX_NAME, PAGE_SIZE, Directory
-from fileserver.interfaces import Damaged, IVolumeFiles, Vnode, VolumeHeader
+from fileserver.interfaces import Damaged, IVolumeFiles, Vnode, VolumeHeader, blocks
 from fileserver.volume.named import BREATH, Links, recover_names
-from fileserver.volume.vn import DIRECTORY, blocks
+from fileserver.volume.vn import DIRECTORY
 from fileserver.volume.volume import UNIQUIFIER_AHEAD
 
 log = Logger(namespace="fileserver.volume")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from afs.types import AFSFid
 from fileserver.directory import Directory
-from fileserver.interfaces import Vnode
+from fileserver.interfaces import Vnode, blocks
 from fileserver.volume.locks import ReadWriteLock
 
 if TYPE_CHECKING:
@@ -30,11 +30,6 @@ VNODE_BYTES = 1024
 
 DIRECTORY_FACTOR = 4
 """A directory costs its pages and about three times that in its dict of names."""
-
-
-def blocks(length: int) -> int:
-    """1 KiB blocks a vnode of that length is charged: an empty one costs one (volume.h nBlocks)."""
-    return max(1, (length + 1023) // 1024)
 
 
 class Vn:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from afs.errors import VolumeError
 from afs.types import AFSFid
 from fileserver.directory import Directory
-from fileserver.interfaces import NoSuchVnode, Vnode
+from fileserver.interfaces import NoSuchVnode, Vnode, blocks
 from fileserver.volume.allocation import VnodeMap
-from fileserver.volume.vn import DIRECTORY, FILE, SYMLINK, Vn, blocks
+from fileserver.volume.vn import DIRECTORY, FILE, SYMLINK, Vn
 from rx.errors import Abort
 
 if TYPE_CHECKING:

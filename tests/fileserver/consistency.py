@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from fileserver.directory import Directory
-from fileserver.interfaces import Damaged, IVolumeFiles, Vnode
-from fileserver.volume.vn import DIRECTORY, blocks
+from fileserver.interfaces import Damaged, IVolumeFiles, Vnode, blocks
+from fileserver.volume.vn import DIRECTORY
 
 ROOT = 1
 

@@ -8,10 +8,7 @@ from copy import deepcopy
 from twisted.trial.unittest import SynchronousTestCase
 
 from fileserver.interfaces import Vnode
-from fileserver.salvager import plan
 from fileserver.salvager.tree import Fid, Listing, Tree, straighten
-from fileserver.store import namei, volume_file
-from fileserver.volume import vn
 from tests.support.budget import budget
 
 
@@ -163,16 +160,3 @@ class Straighten(SynchronousTestCase):
                 fid = (rng.choice([*numbers, 50]), rng.randrange(1, 5))
                 tree.listings[number].entries[b"e%d" % index] = fid
         return tree
-
-
-class SaidTwice(SynchronousTestCase):
-    """What the salvager says for itself, to start without Twisted, is what the server says."""
-
-    def test_blocks(self) -> None:
-        """Blocks a file is charged."""
-        for length in (0, 1, 1024, 1025, 1 << 33):
-            self.assertEqual(plan.blocks(length), vn.blocks(length))
-
-    def test_volume_file(self) -> None:
-        """The header file of a volume."""
-        self.assertEqual(volume_file.pack_volume_file(7, 5), namei.pack_volume_file(7, 5))

@@ -8,11 +8,11 @@ import tarfile
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from fileserver.interfaces import Damaged
+from fileserver.interfaces import Damaged, blocks
 from fileserver.store import formats, link_table, locks, metadata
 from fileserver.store.inodes import Special, decode, encode, group_directory, inode_path, special_inode
 from fileserver.store.metadata import pack_attribute, pack_values, unpack_attribute, unpack_values
-from fileserver.store.namei import pack_volume_file
+from fileserver.store.volume_file import pack_volume_file
 from tests.contracts.ipartition import directory_vnode, file_vnode, header
 from tests.xdr.layouts import EqualToConstruct
 
@@ -141,3 +141,12 @@ class Names(SynchronousTestCase):
             self.assertEqual(f"{group_directory(ALICE)}/{inode_path(inode)}", name)
             tag = names[name].mode & 7
             self.assertEqual(tag, inode >> 26 & 7)
+
+
+class Charged(SynchronousTestCase):
+    """What a vnode is charged, by server and salvager alike."""
+
+    def test_blocks(self) -> None:
+        """Whole blocks, and one for an empty file."""
+        for length, charged in ((0, 1), (1, 1), (1024, 1), (1025, 2), (1 << 33, 1 << 23)):
+            self.assertEqual(blocks(length), charged)

@@ -13,8 +13,9 @@ from afs.errors import VolserError, VolumeError
 from afs.rpc.volser import ITBusy, ITReadOnly, restoreCookie
 from afs.types import AFSFid
 from fileserver.directory import Directory
+from fileserver.interfaces import blocks
 from fileserver.volser.dump import PIECE_SIZE
-from fileserver.volume.vn import DIRECTORY, FILE, SYMLINK, blocks
+from fileserver.volume.vn import DIRECTORY, FILE, SYMLINK
 from rx.errors import Abort, CallLost
 from rx.streams import Buffer, BytesSource, Source
 from tests.fileserver.volser.support import RW, VOLUME, Volser
