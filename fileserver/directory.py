@@ -30,6 +30,8 @@ HEADER_BLOBS = 13
 DOT_BLOB, DOT_DOT_BLOB = 13, 14
 """The salvager insists on "." and ".." in these places."""
 
+DOTS = (b".", b"..")
+
 FIRST = 1
 """The flag of an entry's first blob."""
 
@@ -241,6 +243,25 @@ class Directory:
             (at,) = _UINT16.unpack_from(self._data, link)
         self._data[link : link + 2] = self._data[blob * BLOB_SIZE + 2 : blob * BLOB_SIZE + 4]
         self._dirty.add(link // PAGE_SIZE)
+
+
+def scattered_entries(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """(name, vnode, uniquifier) of everything in the pages that looks like an entry, `.` and `..` left out: no chain or
+    bitmap is believed. Freed blobs are zeroed, so what is found was there.
+    """
+    for page in range(len(content) // PAGE_SIZE):
+        end_of_page = (page + 1) * BLOBS_PER_PAGE
+        blob = DOT_DOT_BLOB + 1 if page == 0 else page * BLOBS_PER_PAGE + 1
+        while blob < end_of_page:
+            start = blob * BLOB_SIZE
+            end = content.find(b"\0", start + _NAME, end_of_page * BLOB_SIZE)
+            name = content[start + _NAME : end]
+            blob += 1
+            believable = 0 < len(name) <= MAX_NAME and b"/" not in name and name not in DOTS
+            if content[start] == FIRST and end > 0 and believable:
+                blob = -(-(end + 1) // BLOB_SIZE)  # the entry's further blobs hold only its name
+                entry = DIRECTORY_ENTRY.unpack(content, start)
+                yield name, entry.vnode, entry.unique
 
 
 def _blobs_for(name: bytes) -> int:

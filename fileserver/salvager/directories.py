@@ -5,23 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fileserver.directory import (
-    BLOB_SIZE,
-    BLOBS_PER_PAGE,
-    DOT_DOT_BLOB,
-    FIRST,
-    MAX_NAME,
+    DOTS,
     MAX_PAGES,
     PAGE_SIZE,
     Directory,
+    scattered_entries,
 )
 from fileserver.interfaces import Damaged, Vnode
 from fileserver.salvager.indexes import Group, Member, restore
 from fileserver.salvager.tree import ROOT, Fid, Listing, is_directory
-from fileserver.store.formats import DIRECTORY_ENTRY
 from fileserver.store.inodes import UNIQUE_SHIFT
-
-_NAME = DIRECTORY_ENTRY.size
-_DOTS = (b".", b"..")
 
 VERSION_AHEAD = 200
 """Given to a directory that is written anew: clients may have been told of versions that never got to the disk."""
@@ -79,7 +72,7 @@ def _read(group: Group, member: Member, number: int) -> Listing:
 
 def listing_of(content: bytes) -> Listing:
     """What a directory object says; of a damaged one, without `dot`, every entry that can be found in it."""
-    return _parsed(content) or Listing(dict(_entries(content)), stale=True)
+    return _parsed(content) or Listing(_scattered(content), stale=True)
 
 
 def directory_object(vnodes: Mapping[int, Vnode], number: int, listing: Listing) -> bytes:
@@ -104,29 +97,9 @@ def _parsed(content: bytes) -> Listing | None:
         directory = Directory.parse(content)
     except Damaged:
         return None
-    entries = {name: (vnode, unique) for name, vnode, unique in directory.entries() if name not in _DOTS}
+    entries = {name: (vnode, unique) for name, vnode, unique in directory.entries() if name not in DOTS}
     stale = directory.length != len(content)
     return Listing(entries, directory.lookup(b"."), directory.lookup(b".."), stale)
-
-
-def _entries(content: bytes) -> Iterator[tuple[bytes, Fid]]:
-    """(name, fid) of everything that looks like an entry, `.` and `..` left out: no chain or bitmap is believed.
-
-    Freed blobs are zeroed, so what is found was there.
-    """
-    for page in range(len(content) // PAGE_SIZE):
-        end_of_page = (page + 1) * BLOBS_PER_PAGE
-        blob = DOT_DOT_BLOB + 1 if page == 0 else page * BLOBS_PER_PAGE + 1
-        while blob < end_of_page:
-            start = blob * BLOB_SIZE
-            end = content.find(b"\0", start + _NAME, end_of_page * BLOB_SIZE)
-            name = content[start + _NAME : end]
-            blob += 1
-            believable = 0 < len(name) <= MAX_NAME and b"/" not in name and name not in _DOTS
-            if content[start] == FIRST and end > 0 and believable:
-                blob = -(-(end + 1) // BLOB_SIZE)  # the entry's further blobs hold only its name
-                entry = DIRECTORY_ENTRY.unpack(content, start)
-                yield name, (entry.vnode, entry.unique)
 
 
 def _put_back(member: Member, listings: dict[int, Listing]) -> None:
@@ -143,3 +116,7 @@ def _put_back(member: Member, listings: dict[int, Listing]) -> None:
             twin.stale = listing.stale = True
             _put_back(member, listings)
             return
+
+
+def _scattered(content: bytes) -> dict[bytes, Fid]:
+    return {name: (vnode, unique) for name, vnode, unique in scattered_entries(content)}

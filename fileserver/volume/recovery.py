@@ -8,20 +8,17 @@ harm, are put right here (names and links in `named.py`); whatever else contradi
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from twisted.logger import Logger
 
-from fileserver.directory import BLOB_SIZE, BLOBS_PER_PAGE, DOT_DOT_BLOB, MAX_NAME, PAGE_SIZE, Directory
+from fileserver.directory import PAGE_SIZE, Directory, scattered_entries
 from fileserver.interfaces import Damaged, IVolumeFiles, Vnode, VolumeHeader, blocks
 from fileserver.volume.named import BREATH, Links, recover_names
 from fileserver.volume.vn import DIRECTORY
 from fileserver.volume.volume import UNIQUIFIER_AHEAD
 
 log = Logger(namespace="fileserver.volume")
-
-_FIRST = 1
-_NAME = 12  # an entry's name begins after flag, length, next, vnode and uniquifier
 
 
 async def recover(files: IVolumeFiles, header: VolumeHeader, breathe: Callable[[], Awaitable[None]]) -> None:
@@ -91,26 +88,7 @@ def rebuilt(content: bytes, number: int, vnode: Vnode, live: Mapping[int, int]) 
     if parent not in live or len(content) < PAGE_SIZE:
         raise Damaged(f"directory {number} of {len(content)} bytes in {parent} cannot be put together again")
     directory = Directory.new((number, vnode.uniquifier), (parent, live[parent]))
-    for name, entry, unique in _entries(content):
+    for name, entry, unique in scattered_entries(content):
         if live.get(entry) == unique and name not in directory:
             directory.insert(name, entry, unique)
     return directory
-
-
-def _entries(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(name, vnode, uniquifier) of everything that looks like an entry, `.` and `..` left out."""
-    for page in range(len(content) // PAGE_SIZE):
-        end_of_page = (page + 1) * BLOBS_PER_PAGE
-        blob = DOT_DOT_BLOB + 1 if page == 0 else page * BLOBS_PER_PAGE + 1
-        while blob < end_of_page:
-            start = blob * BLOB_SIZE
-            end = content.find(b"\0", start + _NAME, end_of_page * BLOB_SIZE)
-            name = content[start + _NAME : end]
-            blob += 1
-            if content[start] == _FIRST and end > 0 and 0 < len(name) <= MAX_NAME and b"/" not in name:
-                blob = -(-(end + 1) // BLOB_SIZE)  # the entry's further blobs hold only its name
-                yield (
-                    name,
-                    int.from_bytes(content[start + 4 : start + 8], "big"),
-                    int.from_bytes(content[start + 8 : start + 12], "big"),
-                )
