@@ -136,41 +136,25 @@ class Partitions:
         """Begin to unmount a partition of the table, or to finish that; it is not wanted any more. Raises Busy,
         OSError.
         """
-        again = self._repeated(known, order)
-        if again is not None:
-            return again
-        self.means.table.put(replace(known, wanted=False))
-        operation = self.operations.begin(order.request.id, VOP.UNMOUNT, known.uuid)
-        self._run(operation, self._unmount(known, operation, order))
-        return operation
+        return self._begin(
+            VOP.UNMOUNT, known, order, lambda operation: self._unmount(known, operation, order), wanted=False
+        )
 
     def take(self, known: Known, order: Order, source: PartitionServer) -> Operation:
         """Begin to mount a partition that its owner has handed over in the VLDB. Raises Busy, OSError."""
-        again = self._repeated(known, order)
-        if again is not None:
-            return again
-        self.means.table.put(replace(known, wanted=True))
-        operation = self.operations.begin(order.request.id, VOP.TAKE, known.uuid, source)
-        self._run(operation, self._mounting(known, operation, order))
-        return operation
+        return self._begin(
+            VOP.TAKE, known, order, lambda operation: self._mounting(known, operation, order), peer=source, wanted=True
+        )
 
     def move(self, known: Known, order: Order, target: PartitionServer, dryrun: bool = False) -> Operation:
         """Begin to give a mounted partition to another server. Raises Busy."""
-        again = self._repeated(known, order)
-        if again is not None:
-            return again
-        operation = self.operations.begin(order.request.id, VOP.MOVE, known.uuid, target)
-        self._run(operation, self._move(known, operation, order, target, dryrun))
-        return operation
+        return self._begin(
+            VOP.MOVE, known, order, lambda operation: self._move(known, operation, order, target, dryrun), peer=target
+        )
 
     def salvage(self, known: Known, order: Order) -> Operation:
         """Begin to look through a mounted partition, which is served meanwhile. Raises Busy."""
-        again = self._repeated(known, order)
-        if again is not None:
-            return again
-        operation = self.operations.begin(order.request.id, VOP.SALVAGE, known.uuid)
-        self._run(operation, self._salvage(known, operation))
-        return operation
+        return self._begin(VOP.SALVAGE, known, order, lambda operation: self._salvage(known, operation))
 
     async def ended(self, operation: Operation) -> Operation:
         """The same, once it is over."""
@@ -320,6 +304,28 @@ class Partitions:
                 await abandon(self.means, mounted)
             raise
         return VOPS.DONE
+
+    def _begin(
+        self,
+        kind: VOP,
+        known: Known,
+        order: Order,
+        flow: Callable[[Operation], Flow],
+        *,
+        peer: PartitionServer | None = None,
+        wanted: bool | None = None,
+    ) -> Operation:
+        """The operation of this request: the one there is, or a new one, once the table has what is `wanted` from now
+        on. Raises Busy, OSError.
+        """
+        again = self._repeated(known, order)
+        if again is not None:
+            return again
+        if wanted is not None:
+            self.means.table.put(replace(known, wanted=wanted))
+        operation = self.operations.begin(order.request.id, kind, known.uuid, peer)
+        self._run(operation, flow(operation))
+        return operation
 
     def _repeated(self, known: Known, order: Order) -> Operation | None:
         """The operation of the same request, if there is one. Raises Busy while another is under way."""

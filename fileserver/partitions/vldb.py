@@ -44,7 +44,9 @@ NEEDED = PCAP.DEFINE | PCAP.OWN | PCAP.READ
 
 
 class VldbError(StoreError):
-    """No vlserver did what was asked. The message says why."""
+    """No vlserver did what was asked. The message says why; `code` is what one refused with, None without such."""
+
+    code: int | None = None
 
 
 class NoAnswer(VldbError):
@@ -89,8 +91,7 @@ class Vldb:
             try:
                 _, bits = await self._ask(lambda vlserver: vlserver.PartitionCapabilities())
             except VldbError as refusal:
-                cause = refusal.__cause__
-                if not isinstance(cause, Abort) or cause.code != RxgenCode.RXGEN_OPCODE:
+                if refusal.code != RxgenCode.RXGEN_OPCODE:
                     raise
                 bits = 0
             self._supported = NEEDED & bits == NEEDED
@@ -101,8 +102,7 @@ class Vldb:
         try:
             return await self._ask(lambda vlserver: vlserver.GetPartition(partition))
         except VldbError as refusal:
-            cause = refusal.__cause__
-            if isinstance(cause, Abort) and cause.code == VLError.VL_NOENT:
+            if refusal.code == VLError.VL_NOENT:
                 return None
             raise
 
@@ -142,8 +142,7 @@ class Vldb:
         try:
             return (await self._ask(lambda vlserver: vlserver.GetAddrsU(wanted)))[3]
         except VldbError as refusal:
-            cause = refusal.__cause__
-            if isinstance(cause, Abort) and cause.code == VLError.VL_NOENT:
+            if refusal.code == VLError.VL_NOENT:
                 return ()
             raise
 
@@ -165,7 +164,9 @@ class Vldb:
             try:
                 return await call(vlserver)
             except Abort as refusal:
-                raise VldbError(f"vlserver {name}: {describe(refusal.code)}") from refusal
+                refused = VldbError(f"vlserver {name}: {describe(refusal.code)}")
+                refused.code = refusal.code
+                raise refused from refusal
             except RxError as problem:
                 log.warn("vlserver {name} does not answer: {problem}", name=name, problem=problem)
                 silence = problem
