@@ -115,12 +115,7 @@ class StoredVldb:
 
     def volumes(self) -> Iterator[StoredVolume]:
         """The entries in the order of the file."""
-        for key, offset in enumerate(self._offsets, 1):
-            if key % REPORTED == 0:
-                self._progress(key, len(self._offsets))
-            entry = ENTRY.unpack(self._data, offset + UBIK_SIZE)
-            if entry.flags == FREE:
-                continue
+        for key, _, entry in self._entries():
             yield StoredVolume(
                 key,
                 _name(entry.name),
@@ -176,16 +171,21 @@ class StoredVldb:
             raise DamagedFile(min(blocks) + UBIK_SIZE, "an extension block that begins inside an entry")
         return offsets
 
-    def _check_entries(self) -> list[tuple[int, int]]:
-        """Each entry's fields by themselves; returns the (server, partition number) they name."""
-        slots = {server.slot for server in self.servers}
-        places: set[tuple[int, int]] = set()
+    def _entries(self) -> Iterator[tuple[int, int, Any]]:
+        """(key, offset in the database, record) of each entry in use, in the order of the file."""
         for key, offset in enumerate(self._offsets, 1):
             if key % REPORTED == 0:
                 self._progress(key, len(self._offsets))
             entry = ENTRY.unpack(self._data, offset + UBIK_SIZE)
             if entry.flags == FREE:
                 continue
+            yield key, offset, entry
+
+    def _check_entries(self) -> list[tuple[int, int]]:
+        """Each entry's fields by themselves; returns the (server, partition number) they name."""
+        slots = {server.slot for server in self.servers}
+        places: set[tuple[int, int]] = set()
+        for _, offset, entry in self._entries():
             name = _name(entry.name)
             if len(name) == len(entry.name) or (name and not is_volume_name(name)):
                 raise DamagedFile(offset + UBIK_SIZE + NAME_AT, f"{name!r} is no volume's name")
