@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import sys
@@ -89,7 +90,8 @@ class MoveTests(InteropTest):
 
     async def test_takeover(self) -> None:
         """A server dies with its node's network while FUSE clients work; one command brings the partition back on the
-        other, which answers at the dead one's address: no error, and the calls in flight go on there.
+        other, which answers at the dead one's address: no error, and the calls in flight go on there. A remove that the
+        dead server executed and could not answer is repeated, and may find nothing.
         """
         hook = (CHECKOUT / "contrib" / "hooks" / "address").read_text()
         cell = PartitionCell(self, {"address": hook}, ["--address-hook", f"{SHARED}/address"])
@@ -106,7 +108,9 @@ class MoveTests(InteropTest):
             *(f"\n  FUSE: {each['steps']} steps, longest {each['longest']:.3f} s ({each['step']})" for each in reports)
         )
         for report in reports:
-            self.assertEqual(report["errors"], [])
+            repeated = [error for error in report["errors"] if error.startswith(f"remove: [Errno {errno.ENOENT}]")]
+            self.assertLessEqual(len(repeated), 1, "only the call in flight can have been executed twice")
+            self.assertEqual(report["errors"], repeated)
             self.assertGreater(report["after"], 0)
 
     async def _move(self, cell: PartitionCell, source: str, target: str) -> VolOperation:
