@@ -62,11 +62,12 @@ class CommandError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A subcommand: how it is called, and what it does."""
+    """A subcommand: how it is called, and what it does. `failure` is the exit status when an operation has failed."""
 
     syntax: Syntax
     body: Body
     _parameters: tuple[_Parameter, ...]
+    failure: int = USAGE_STATUS
 
     async def run(self, session: Session, values: Values) -> None:
         """Carry it out. Raises CommandError, RxError."""
@@ -89,12 +90,14 @@ COMMON = (
 @overload
 def command(body: Body, /) -> Command: ...
 @overload
-def command(*, aliases: tuple[str, ...] = (), stock: bool = True) -> Callable[[Body], Command]: ...
 def command(
-    body: Body | None = None, /, *, aliases: tuple[str, ...] = (), stock: bool = True
+    *, aliases: tuple[str, ...] = (), stock: bool = True, failure: int = USAGE_STATUS
+) -> Callable[[Body], Command]: ...
+def command(
+    body: Body | None = None, /, *, aliases: tuple[str, ...] = (), stock: bool = True, failure: int = USAGE_STATUS
 ) -> Command | Callable[[Body], Command]:
     """Make a function the subcommand of its name; what it does is the first line of its docstring. One that is not
-    `stock` takes no abbreviation away from those that are.
+    `stock` takes no abbreviation away from those that are. `failure` is the exit status when an operation fails.
     """
 
     def declare(body: Body) -> Command:
@@ -103,7 +106,7 @@ def command(
         text = (body.__doc__ or "").partition("\n")[0]
         switches = (*(each.switch for each in parameters), *COMMON)
         syntax = Syntax(getattr(body, "__name__", ""), text, switches, aliases, yields=not stock)
-        return Command(syntax, body, parameters)
+        return Command(syntax, body, parameters, failure)
 
     return declare if body is None else declare(body)
 

@@ -73,6 +73,15 @@ _TEXTS = MappingProxyType(
 """vsprocs.c PrintError."""
 
 
+class OperationFailed(Exception):
+    """An operation on volumes or the VLDB has failed: what could not be done, and the code of the reason."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{text.strip()}: {error_text(code).removeprefix(': ')}")
+        self.code = code
+        self.text = text
+
+
 def error_text(code: int) -> str:
     """What is said of a code. Those of the operating system are in a table without a name."""
     known = _TEXTS.get(code)

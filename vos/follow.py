@@ -76,7 +76,7 @@ async def _under_way(session: Session, server: IPv4Address, kind: VOP, partition
     if running is None:
         raise CommandError(f"vos: {session.name(server)} was busy with partition {partition}; try again\n")
     name = _name(running)
-    if running.kind != kind:
+    if kind not in (running.kind, _SAME_WISH.get(VOP(running.kind))):
         raise CommandError(f"vos: {session.name(server)} is busy with partition {partition}: {name}\n")
     session.output.complain(f"vos: under way already: {name}")
     return running
@@ -138,6 +138,9 @@ def _failure(session: Session, server: IPv4Address, operation: VolOperation) -> 
     what = f"{name_of(operation.kind)} of partition {operation.partition} {stuck}"
     return f"vos: {what} at {session.name(server)}: {reason}\n"
 
+
+_SAME_WISH = {VOP.TAKE: VOP.MOUNT}
+"""What a server does because another handed a partition over to it, and what would be asked for by command."""
 
 _STEPS = {
     VSTEP.BEGUN: "begun",

@@ -27,7 +27,7 @@ async def need_objects(session: Session) -> None:
         if refusal.code != RxgenCode.RXGEN_OPCODE:
             raise
         raise CommandError(
-            f"vos: the vlservers of cell {session.cell} know no partition objects; nothing was changed\n"
+            f"vos: the vlservers of cell {session.cell_name} know no partition objects; nothing was changed\n"
         ) from None
 
 

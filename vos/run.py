@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from rx.errors import Abort, CallLost
 from vos.command import Command, CommandError
-from vos.errors import diagnostics
+from vos.errors import OperationFailed, diagnostics
 from vos.options import Options
 from vos.output import Output
 from vos.session import Session
@@ -53,6 +53,9 @@ async def carry_out(command: Command, session: Session, values: Values) -> int:
         if failure.text:
             session.output.complain(failure.text.removesuffix("\n"))
         return failure.status
+    except OperationFailed as failure:
+        session.output.complain(diagnostics(command.syntax.name, failure.code).removesuffix("\n"))
+        return command.failure
     except (Abort, CallLost) as problem:
         session.output.complain(diagnostics(command.syntax.name, problem.code).removesuffix("\n"))
         return USAGE_STATUS
@@ -63,12 +66,17 @@ async def carry_out(command: Command, session: Session, values: Values) -> int:
     return 0
 
 
+CANCELS = 2
+"""SIGINTs that cancel what runs: the first ends the work, the second the taking back of what was begun."""
+
+
 class _interrupts:  # noqa: N801  # reads as the statement it is
-    """While it lasts the first SIGINT cancels what runs, a second one ends the program."""
+    """While it lasts the first SIGINTs cancel what runs, a further one ends the program."""
 
     def __init__(self, any_reactor: Any, running: Deferred[Any]) -> None:
         self._reactor = any_reactor
         self._running = running
+        self._count = 0
 
     def __enter__(self) -> None:
         self._before = signal.signal(signal.SIGINT, self._caught)
@@ -77,5 +85,7 @@ class _interrupts:  # noqa: N801  # reads as the statement it is
         signal.signal(signal.SIGINT, self._before)
 
     def _caught(self, number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self._count += 1
+        if self._count == CANCELS:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         self._reactor.callFromThread(self._running.cancel)

@@ -1,13 +1,19 @@
-"""A cell as somebody sees it: its volume location service, the volume servers of its file servers, and their names."""
+"""A cell as somebody sees it: its volume location service, the volume servers of its file servers, and their names.
+
+What can be done with its volumes is at `Session.cell`; a program that is not `vos` gets at it by `open_cell`.
+"""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
-from functools import partial
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import cached_property, partial
+from io import StringIO
 from ipaddress import IPv4Address
 from random import SystemRandom
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from afs.connections import Address, Connections
@@ -18,6 +24,9 @@ from afs.rpc.volpartitions import AFSVolPartitions
 from vos.command import CommandError
 from vos.options import Options, Security
 from vos.output import Output
+
+if TYPE_CHECKING:
+    from vos.cell import Cell
 
 VLSERVER_PORT, VOLSER_PORT = 7003, 7005
 
@@ -41,7 +50,7 @@ class Session:
         address: str = "0.0.0.0",
     ) -> None:
         self.reactor = reactor
-        self.cell = cell
+        self.cell_name = cell
         self.output = output
         self._vlservers = list(vlservers)
         self._noresolve = noresolve
@@ -65,6 +74,13 @@ class Session:
             output.complain("vos: Could not get afs tokens, running unauthenticated.")
         servers = [(str(server.address), VLSERVER_PORT) for server in cell.servers]
         return cls(reactor, cell.name, servers, output, security=security, noresolve=options.noresolve)
+
+    @cached_property
+    def cell(self) -> Cell:
+        """What can be done with the volumes of the cell."""
+        from vos.cell import Cell  # few listings need it, and it imports much
+
+        return Cell(self)
 
     def start(self) -> None:
         """Bind a port. Raises CannotListenError."""
@@ -107,6 +123,21 @@ class Session:
     @property
     def _is_local(self) -> bool:
         return all(IPv4Address(host).is_loopback for host, _ in self._vlservers)
+
+
+@asynccontextmanager
+async def open_cell(reactor: Any, options: Options | None = None, output: Output | None = None) -> AsyncIterator[Cell]:
+    """The cell that the options say, as on the command line: by default this machine's, with the user's ticket.
+
+    What the program would print is thrown away unless there is an `output`; warnings go to the standard error.
+    Raises CommandError when there is no such cell, or nothing to prove who calls.
+    """
+    session = Session.of(reactor, options or Options(), output or Output(StringIO(), sys.stderr))
+    session.start()
+    try:
+        yield session.cell
+    finally:
+        await session.stop()
 
 
 def _resolved(name: str) -> list[IPv4Address]:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from afs.errors import VLError
-from afs.rpc.vl import VLOP_BACKUP, VLOP_DELETE, VLOP_DUMP, VLOP_MOVE, VLOP_RELEASE
+from afs.rpc.vl import (
+    LOCKREL_AFSID,
+    LOCKREL_OPCODE,
+    LOCKREL_TIMESTAMP,
+    VLOP_BACKUP,
+    VLOP_DELETE,
+    VLOP_DUMP,
+    VLOP_MOVE,
+    VLOP_RELEASE,
+)
 from rx.errors import Abort
 from vlserver.interfaces import ITransaction
 from vlserver.schema import Volume
 
 OPERATIONS = (VLOP_MOVE, VLOP_RELEASE, VLOP_BACKUP, VLOP_DELETE, VLOP_DUMP)
 ALL_OPERATIONS = VLOP_MOVE | VLOP_RELEASE | VLOP_BACKUP | VLOP_DELETE | VLOP_DUMP
-
-LOCKREL_TIMESTAMP = 1
-LOCKREL_OPCODE = 2
-LOCKREL_AFSID = 4
-"""What a release clears: bits of its type (vlserver.p.h)."""
 
 
 def check_release_type(release_type: int) -> None:

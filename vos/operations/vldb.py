@@ -1,0 +1,9 @@
+"""Entries of the VLDB."""
+
+from __future__ import annotations
+
+from vos.operations.subject import Subject
+
+
+class Vldb(Subject):
+    """See the module. What each verb does is said where it is defined."""
