@@ -327,7 +327,10 @@ def _check(cell: Cell, chosen: Server, clients: list[Client]) -> None:
     before = [client.acknowledged.copy() for client in clients]
     for client in clients:
         client.writes = 1.0
-    world.run(world.now + SERVED_SECONDS, lambda: all(len(c.acknowledged) > len(b) for c, b in zip(clients, before, strict=True)))
+    world.run(
+        world.now + SERVED_SECONDS,
+        lambda: all(len(c.acknowledged) > len(b) for c, b in zip(clients, before, strict=True)),
+    )
     serving = [each.host for each in cell.servers if each.believes]
     if serving != [chosen.host]:
         raise Defect(f"{serving} serve after {chosen.host} was told to")
