@@ -26,8 +26,12 @@ class Output:
 
     def detail(self, text: str) -> None:
         """A line of the result with -verbose alone, at once."""
+        self.part(text + "\n")
+
+    def part(self, text: str) -> None:
+        """A part of a line with -verbose alone, at once."""
         if self.verbose:
-            self.out.write(text + "\n")
+            self.out.write(text)
             self.out.flush()
 
     def complain(self, text: str) -> None:

@@ -79,7 +79,7 @@ def with_sites(entry: nvldbentry, wanted: list[Site]) -> nvldbentry:
     return replace(
         entry,
         nServers=len(wanted),
-        serverNumber=(*(_signed(server) for server, _, _ in wanted), *rest),
+        serverNumber=(*(signed(server) for server, _, _ in wanted), *rest),
         serverPartition=(*(partition for _, partition, _ in wanted), *rest),
         serverFlags=(*(flags for _, _, flags in wanted), *rest),
     )
@@ -122,6 +122,7 @@ async def same_server(session: Session, one: IPv4Address, other: IPv4Address) ->
     return int(other) in [number & 0xFFFF_FFFF for number in numbers]
 
 
-def _signed(server: IPv4Address) -> int:
+def signed(server: IPv4Address) -> int:
+    """An address as fields and arguments of RPCs have it that are signed."""
     number = int(server)
     return number - (1 << 32) if number >= 1 << 31 else number

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rx.errors import RxError
 from vos.errors import OperationFailed, error_text
@@ -20,6 +20,18 @@ def step(session: Session, text: str, *, explained: bool = False) -> Iterator[No
     except RxError as problem:
         session.output.complain(f"\n{text}\n   {error_text(problem.code)}" if explained else text)
         raise OperationFailed(problem.code, text) from problem
+
+
+@contextmanager
+def doing(session: Session, text: str, failed: str = "", *, explained: bool = True) -> Iterator[None]:
+    """A step that is told of while it is carried out, with -verbose: `Cloning source volume 536870912 ... done`.
+
+    If it fails, what is said is `failed`; without that the error is whoever's this is in.
+    """
+    session.output.part(text)
+    with step(session, failed, explained=explained) if failed else nullcontext():
+        yield
+    session.output.part(" done\n")
 
 
 def refuse(session: Session, text: str, code: int) -> OperationFailed:

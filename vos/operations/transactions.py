@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 
 from afs.errors import VolserError
 from rx.errors import Abort
+from vos.operations.unhurried import unhurried
 from vos.session import Session
 from vos.undo import Step, Undo
 
@@ -52,8 +53,8 @@ async def begin(
 
     `flags` are one of the IT values; `unended` is said when ending it fails.
     """
-    tid = await while_busy(session, lambda: session.volser(server).TransCreate(volume, partition, flags))
-    return adopt(session, undo, server, tid, volume, unended=unended)
+    opening = while_busy(session, lambda: session.volser(server).TransCreate(volume, partition, flags))
+    return await unhurried(opening, lambda tid: adopt(session, undo, server, tid, volume, unended=unended))
 
 
 def adopt(
