@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.logger import Logger
@@ -15,6 +17,7 @@ from fileserver.directory import Directory
 from fileserver.interfaces import Damaged
 from fileserver.partitions.label import LABEL_FILE
 from fileserver.salvager.__main__ import FAILED, SOUND, main
+from fileserver.store.inodes import group_directory, inode_path
 from fileserver.store.namei import open_namei
 from tests.fileserver.salvager.damages import GROUPS, build, contents, damage, snapshot
 from tests.fileserver.store.stock import SCRIPT, Stock, complaints, need_stock
@@ -28,6 +31,14 @@ STOCK_SECONDS = 6
 
 STOCK_README = b"This volume has been salvaged"
 """A file that stock makes in a root directory it had to make."""
+
+MIXED_UP = re.compile(
+    r"Vnode (\d+): vnode.unique, \d+, does not match inode unique, .*\n"
+    r"Vnode \1: inode number incorrect; changed from \d+ to (\d+)\."
+)
+"""Where the content of a file is gone, stock gives its name that of an earlier file which had the same vnode number and
+which a clone still has. Ours takes the name out, and leaves the content to the clone.
+"""
 
 
 class Deadly(Stock):
@@ -69,6 +80,7 @@ class Beside(TestCase):
             problems += [f"damage {count} ({seed}): {each}" for each in await self._one(base, seed)]
         log.info("salvaged {count} damages: {outcome}", count=spent.count, outcome=self.outcome)
         self.assertEqual(problems, [])
+        self.assertLess(self.outcome["stock hung"], spent.count / 2)
 
     async def _one(self, base: str, seed: int) -> list[str]:
         ours, theirs = os.path.abspath(self.mktemp()), os.path.abspath(self.mktemp())
@@ -115,17 +127,27 @@ class Beside(TestCase):
 
     def _compare(self, ours: str, theirs: str) -> list[str]:
         said = Deadly(os.path.abspath(self.mktemp()), theirs).salvage("-force", "-orphans", "attach")
-        self.outcome["stock hung"] += not any("SALVAGING OF PARTITION" in line for line in said)
+        if not any("SALVAGING OF PARTITION" in line for line in said):
+            self.outcome["stock hung"] += 1  # what it left is half salvaged
+            return []
+        strange = self._mixed_up(theirs, said)
         problems = []
         more = False
         for group in GROUPS:
             mine, saved = contents(ours, group), contents(theirs, group)
             problems += [f"volume {each} is gone, stock has it" for each in saved.keys() - mine.keys()]
             for each in saved.keys() & mine.keys():
-                missing = [data for data in saved[each] - mine[each] if not data.startswith(STOCK_README)]
+                besides = saved[each] - mine[each]
+                missing = [data for data in besides if not data.startswith(STOCK_README) and data not in strange]
                 if missing:
                     problems.append(f"volume {each}: stock has {[(len(data), data[:20]) for data in missing]} besides")
                 more |= mine[each] != saved[each]
             more |= mine.keys() != saved.keys()
         self.outcome["more" if more else "same"] += 1
         return problems
+
+    def _mixed_up(self, path: str, said: list[str]) -> set[bytes]:
+        """The contents that stock put under the names of other files."""
+        inodes = [int(inode) for _, inode in MIXED_UP.findall("\n".join(said))]
+        places = [Path(path, group_directory(group), inode_path(inode)) for group in GROUPS for inode in inodes]
+        return {place.read_bytes() for place in places if place.exists()}
