@@ -82,6 +82,7 @@ async def move(
     try:
         await _handed_over(means, mounted, operation, volumes, wanted, order, peer)
     except (StoreError, OSError, RxError) as problem:
+        await mounted.tenure.stop()  # or our own lock would keep us from the label
         await _recover(means, mounted, order, volumes, back, str(problem))
         raise
     operation.step(VSTEP.TAKEN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from errno import ENOENT
+from errno import ENOENT, ENOSPC
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,6 +16,7 @@ from afs.rpc.partitions import PSTATE, PartitionRequest, PartitionServer
 from afs.rpc.vl import VLADDR_UUID, ListAddrByAttributes
 from afs.rpc.volpartitions import PMOUNT, PMOVE, VCOUNT, VOPS, VSTEP, VolOperation
 from afs.types import AFSFid
+from fileserver.partitions import move
 from fileserver.partitions.journal import read_journal
 from fileserver.volume.fsa import VolumeState
 from fileserver.volume.gate import Gate
@@ -272,6 +273,18 @@ class Failures(MoveCase):
         self.assertEqual(failed.state, VOPS.FAILED)
         self.assertIn(b"release fails", failed.text)
         self.assertEqual((await self.state(0), await self.state(1)), (PSTATE.MOUNTED, PSTATE.RELEASED))
+        self.assertEqual(await self.client.read_file("/file"), b"content")
+
+    async def test_label_not_released(self) -> None:
+        """What fails while the label is still ours does not leave us to wait for our own lock: the source goes on."""
+
+        def full(*_: object) -> None:
+            raise OSError(ENOSPC, "No space left on device")
+
+        self.patch(move, "leave_listing", full)
+        failed = await self.move(0, 1)
+        self.assertEqual((failed.state, await self.state(0)), (VOPS.FAILED, PSTATE.MOUNTED))
+        self.assertIn(b"No space left", failed.text)
         self.assertEqual(await self.client.read_file("/file"), b"content")
 
     async def test_target_fails(self) -> None:
