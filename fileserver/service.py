@@ -35,8 +35,9 @@ from fileserver.breaks import MAINTENANCE_SECONDS
 from fileserver.interfaces import ISalvager
 from fileserver.options import DRAIN_SECONDS
 from fileserver.partitions.define import Seed, seeded
-from fileserver.partitions.keeper import REPORT_SECONDS, Partitions
+from fileserver.partitions.keeper import Partitions
 from fileserver.partitions.means import Means, Opener, openers
+from fileserver.partitions.report import REPORT_SECONDS
 from fileserver.partitions.table import Table
 from fileserver.partitions.takeover import Takeovers
 from fileserver.partitions.tell import Teller
@@ -204,7 +205,7 @@ class FileserverService(Service):
             Vldb(vlservers, uuid),
             self.registry,
             self.settings.openers or openers(self._reactor),
-            Teller(channel, fileserver.callbacks, self._now),
+            Teller(channel, fileserver.callbacks, self._now, self._reactor),
             lambda address: AFSVolPartitions.client(self._volser(address)),
             self._takeovers(fileserver, channel),
             self.settings.volser_port or self.volser_ports[0].address[1],

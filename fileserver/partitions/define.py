@@ -39,7 +39,7 @@ async def define(means: Means, wanted: Known, request: PartitionRequest, create:
     if before is not None:
         if means.registry.partition(before.number) is not None and _place(before) != _place(known):
             raise Refused(f"{before.name} is mounted: its place cannot change")
-        known = replace(known, wanted=before.wanted, taken=before.taken, fenced=before.fenced)
+        known = replace(known, wanted=before.wanted, taken=before.taken, fenced=before.fenced, left=before.left)
     means.table.put(known)
     try:
         if await means.vldb.has_partitions():

@@ -6,7 +6,7 @@ goes away.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
@@ -16,28 +16,27 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gat
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from afs.rpc.partitions import PSTATE, PVERDICT, PartitionReport, PartitionRequest, PartitionServer
+from afs.rpc.partitions import PREASON, PartitionObject, PartitionRequest, PartitionServer
 from afs.rpc.volpartitions import VOP, VOPS, VSTEP
 from fileserver.hosts import Host
 from fileserver.interfaces import Fenced, StoreError
 from fileserver.partitions.inherited import Inherited
+from fileserver.partitions.journal import Contact
 from fileserver.partitions.label import LabelState
 from fileserver.partitions.means import Means, Mounted, Order
 from fileserver.partitions.mount import mount
 from fileserver.partitions.move import Down, move
 from fileserver.partitions.operations import Operation, Operations
+from fileserver.partitions.report import report
 from fileserver.partitions.salvage import salvage
 from fileserver.partitions.table import Known
 from fileserver.partitions.take import Refused
-from fileserver.partitions.unmount import abandon, release, take_down
+from fileserver.partitions.unmount import abandon, finish, release, take_down
 from fileserver.partitions.vldb import VldbError
 from fileserver.volume.volume import Volume
 from rx.errors import RxError
 
 log = Logger(namespace="fileserver.partitions")
-
-REPORT_SECONDS = 60.0
-"""Between two reports of what is mounted here, its size and room, to the VLDB."""
 
 START_SECONDS = 10.0
 """How long the start waits for a label that another process holds, such as the server that is just ending."""
@@ -64,6 +63,7 @@ class Partitions:
         self._flows: dict[UUID, Deferred[None]] = {}
         self._tasks: dict[UUID, Deferred[VOPS]] = {}
         self._reporting: Deferred[None] | None = None
+        self._telling: set[Deferred[bool]] = set()
         means.registry.met = self._met
 
     async def start(self) -> None:
@@ -98,6 +98,8 @@ class Partitions:
         """The server ends: volumes are closed and locks given up; labels and VLDB go on naming this server."""
         for task in list(self._tasks.values()):
             task.cancel()
+        for telling in list(self._telling):
+            telling.cancel()
         if self._reporting is not None:
             self._reporting.cancel()
         await gatherResults(list(self._flows.values()))
@@ -136,15 +138,14 @@ class Partitions:
         """Begin to unmount a partition of the table, or to finish that; it is not wanted any more. Raises Busy,
         OSError.
         """
-        return self._begin(
-            VOP.UNMOUNT, known, order, lambda operation: self._unmount(known, operation, order), wanted=False
-        )
+        mounted = self.mounted.get(known.uuid)
+        row = replace(known, wanted=False, left=mounted.epoch if mounted is not None else known.left)
+        return self._begin(VOP.UNMOUNT, row, order, lambda operation: self._unmount(row, operation, order))
 
     def take(self, known: Known, order: Order, source: PartitionServer) -> Operation:
         """Begin to mount a partition that its owner has handed over in the VLDB. Raises Busy, OSError."""
-        return self._begin(
-            VOP.TAKE, known, order, lambda operation: self._mounting(known, operation, order), peer=source, wanted=True
-        )
+        row = replace(known, wanted=True)
+        return self._begin(VOP.TAKE, row, order, lambda operation: self._mounting(row, operation, order), peer=source)
 
     def move(self, known: Known, order: Order, target: PartitionServer, dryrun: bool = False) -> Operation:
         """Begin to give a mounted partition to another server. Raises Busy."""
@@ -163,29 +164,39 @@ class Partitions:
         return operation
 
     async def report(self) -> None:
-        """Tell the VLDB what is mounted here, and hear what it makes of that."""
-        try:
-            if not await self.means.vldb.has_partitions():
-                return
-            verdicts, besides = await self.means.vldb.register([_report(each) for each in self.mounted.values()])
-        except VldbError as problem:
-            log.warn("what is mounted here was not reported: {problem}", problem=problem)
-            return
-        for verdict in verdicts:
-            if verdict.verdict != PVERDICT.YOURS:
-                log.warn(
-                    "the VLDB does not say that partition {uuid} is ours: {verdict}", uuid=verdict.uuid, verdict=verdict
-                )
-        for missing in besides:
-            if missing.owner.uuid == self.means.own:
-                self._missing(missing.uuid)
+        """Tell the VLDB what is mounted here, and do what follows from its answer."""
+        heard = await report(self.means, self.mounted)
+        for mounted, reason in heard.lost:
+            self._wanted_elsewhere(mounted.known, reason)
+        for each in heard.missing:
+            self._missing(each)
 
-    def _missing(self, uuid: UUID) -> None:
-        """The VLDB says that a partition is ours, and we do not serve it: what prevented that may have passed."""
-        log.warn("partition {uuid} is ours in the VLDB, and not mounted", uuid=uuid)
-        known = self.means.table.get(uuid)
-        if known is not None and known.wanted and self.operations.running(uuid) is None:
+    def tell(self, contacts: Iterable[Contact]) -> None:
+        """Begin to tell clients whom the server that had the partition could not reach."""
+        for contact in contacts:
+            telling = ensureDeferred(self.means.teller.tell_contact(contact))
+            self._telling.add(telling)
+            telling.addBoth(self._told, telling)
+
+    def _told(self, outcome: object, telling: Deferred[bool]) -> None:
+        self._telling.discard(telling)
+        if isinstance(outcome, Failure) and not outcome.check(CancelledError):
+            log.failure("a client was not told", outcome)
+
+    def _missing(self, ours: PartitionObject) -> None:
+        """The VLDB says that a partition is ours, and we do not serve it: what prevented that, or prevented us from
+        giving it up there, may have passed. One that is just being handed over to us is left to whoever does that.
+        """
+        known = self.means.table.get(ours.uuid)
+        log.warn("partition {uuid} is ours in the VLDB, and not mounted", uuid=ours.uuid)
+        if known is None or self.operations.running(ours.uuid) is not None:
+            return
+        if known.wanted:
             self._mount(known, Order(PartitionRequest(uuid4()), automatic=True, deadline=START_SECONDS))
+        elif known.left == ours.epoch:
+            order = Order(PartitionRequest(uuid4(), PREASON.RECOVER, b"it was unmounted"), automatic=True)
+            operation = self.operations.begin(order.request.id, VOP.UNMOUNT, ours.uuid)
+            self._run(operation, self._unmount(known, operation, order))
 
     def _mount(self, known: Known, order: Order) -> Operation:
         operation = self.operations.begin(order.request.id, VOP.MOUNT, known.uuid)
@@ -278,8 +289,10 @@ class Partitions:
             finally:
                 if self.means.registry.partition(known.number) is None:
                     del self.mounted[known.uuid]
-        was_ours = await release(self.means, known, operation, order, again=mounted is None)
-        return VOPS.DONE if mounted is not None or was_ours else VOPS.ALREADY
+        if mounted is None:
+            return VOPS.DONE if await finish(self.means, known, operation, order) else VOPS.ALREADY
+        await release(self.means, known, operation, order)
+        return VOPS.DONE
 
     def _wanted_elsewhere(self, known: Known, reason: str) -> None:
         """Another server has claimed the partition, or has it already."""
@@ -313,16 +326,15 @@ class Partitions:
         flow: Callable[[Operation], Flow],
         *,
         peer: PartitionServer | None = None,
-        wanted: bool | None = None,
     ) -> Operation:
-        """The operation of this request: the one there is, or a new one, once the table has what is `wanted` from now
-        on. Raises Busy, OSError.
+        """The operation of this request: the one there is, or a new one, once the table has `known` so. Raises Busy,
+        OSError.
         """
         again = self._repeated(known, order)
         if again is not None:
             return again
-        if wanted is not None:
-            self.means.table.put(replace(known, wanted=wanted))
+        if known != self.means.table.get(known.uuid):
+            self.means.table.put(known)
         operation = self.operations.begin(order.request.id, kind, known.uuid, peer)
         self._run(operation, flow(operation))
         return operation
@@ -349,7 +361,7 @@ class Partitions:
         def over(state: VOPS, text: str = "") -> None:
             """Whoever waits for the end may begin the next operation at once."""
             del self._flows[operation.partition], self._tasks[operation.partition]
-            operation.end(state, text)
+            operation.end(state, text or operation.text)
             mounted = self.mounted.get(operation.partition)
             if mounted is not None and mounted.tenure is not None and mounted.tenure.unwanted:
                 self._wanted_elsewhere(mounted.known, mounted.tenure.unwanted)
@@ -360,16 +372,3 @@ class Partitions:
         self._flows[operation.partition] = running
         task = self._tasks[operation.partition] = ensureDeferred(flow)
         task.addCallbacks(over, failed).chainDeferred(running)
-
-
-def _report(mounted: Mounted) -> PartitionReport:
-    space = mounted.partition.space()
-    return PartitionReport(
-        mounted.known.uuid,
-        mounted.known.number,
-        mounted.epoch,
-        PSTATE.MOUNTED,
-        mounted.known.backend.encode(),
-        space.total,
-        space.free,
-    )

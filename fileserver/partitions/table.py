@@ -31,7 +31,8 @@ class Known:
 
     `hook` is a program (hooks.py), empty for none. `wanted`: to be mounted whenever the server runs. `backend` is a
     back-end type's name. `taken` is the epoch at which this server has last made the label its own; `fenced`: its hook
-    keeps other hosts from the storage, until it is told to unfence.
+    keeps other hosts from the storage, until it is told to unfence. `left` is the epoch at which it was last unmounted
+    here by command: while the VLDB has it as this server's at that one, it is still to hear.
     """
 
     uuid: UUID
@@ -43,6 +44,7 @@ class Known:
     wanted: bool = False
     taken: int = 0
     fenced: bool = False
+    left: int = 0
 
     @property
     def name(self) -> str:

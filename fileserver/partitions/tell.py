@@ -6,10 +6,12 @@ sends it; kAFS drops its promises and finds out from the refusal (docs/protocol/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
-from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred, gatherResults  # noqa: A004
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from afs.errors import VolumeError
@@ -25,6 +27,16 @@ from rx.errors import Abort, RxError
 
 log = Logger(namespace="fileserver.partitions")
 
+T = TypeVar("T")
+
+TELL_SECONDS = 1.5
+"""How long who gives a partition up waits for any of its clients, all told at once. A client that lives answers within
+milliseconds, or after the first packet was sent again (1.2 s). Who has not answered is left to the next owner.
+"""
+
+PATIENCE_SECONDS = 6.0
+"""The same for whoever has the partition now, whom nobody waits for: several packets may be lost."""
+
 TELL_VOLUMES = 500
 """To a client that used more volumes than this one message says that everything is void: ten of the others."""
 
@@ -32,10 +44,13 @@ TELL_VOLUMES = 500
 class Teller:
     """Speaks for one server."""
 
-    def __init__(self, channel: CallbackChannel, callbacks: Callbacks[Host], now: Callable[[], float]) -> None:
+    def __init__(
+        self, channel: CallbackChannel, callbacks: Callbacks[Host], now: Callable[[], float], clock: IReactorTime
+    ) -> None:
         self._channel = channel
         self._callbacks = callbacks
         self._now = now
+        self._clock = clock
 
     def hosts(self, registry: Registry, number: int) -> dict[Host, set[int]]:
         """Who is to be told about the volumes of a partition: whoever used them, and whoever has a promise, which may
@@ -52,12 +67,12 @@ class Teller:
 
     async def tell_host(self, host: Host, volume_ids: Iterable[int]) -> bool:
         """Tell a host we know, whose promises for these volumes are void from now on. Whether it heard; if not, it does
-        before its next call.
+        before its next call. Takes TELL_SECONDS at most.
         """
         ids = sorted(volume_ids)
         for volume_id in ids:
             self._callbacks.take_volume(volume_id, host)
-        heard = await self.tell(host.address, host.uuid, ids)
+        heard = await self._tell(host.address, host.uuid, ids, TELL_SECONDS)
         if not heard and not host.deleted:
             for volume_id in ids:
                 self._callbacks.delay((volume_id, 0, 0), host, self._now())
@@ -65,24 +80,30 @@ class Teller:
         return heard
 
     async def tell_contact(self, contact: Contact) -> bool:
-        """Tell a client that another server knew. Whether it heard."""
-        return await self.tell(contact.address, contact.uuid, sorted(contact.volumes))
+        """Tell a client that another server knew; one without volumes, that everything is void. Whether it heard."""
+        return await self._tell(contact.address, contact.uuid, sorted(contact.volumes), PATIENCE_SECONDS)
 
-    async def tell(self, address: Address, uuid: UUID | None, ids: Sequence[int]) -> bool:
-        """Say that these volumes, or with none named all, are to be looked for anew. Whether it was heard."""
+    async def _tell(self, address: Address, uuid: UUID | None, ids: Sequence[int], seconds: float) -> bool:
+        """Say that these volumes, or with none named all, are to be looked for anew. Whether it was heard in time."""
         try:
-            if not 0 < len(ids) <= TELL_VOLUMES:
-                await self._channel.reset(address, has_uuid=uuid is not None)
-            else:
-                for start in range(0, len(ids), AFSCBMAX):
-                    fids = [(volume_id, 0, 0) for volume_id in ids[start : start + AFSCBMAX]]
-                    await self._channel.tell(address, fids)
-        except RxError as problem:
+            await self._within(seconds, self._say(address, uuid, ids))
+        except (RxError, TimeoutError) as problem:
             log.warn(
-                "client {address} was not told of {count} volumes: {why}", address=address, count=len(ids), why=problem
+                "client {address} was not told of {count} volumes: {why}",
+                address=address,
+                count=len(ids),
+                why=problem if isinstance(problem, RxError) else f"no answer in {seconds} s",
             )
             return False
         return True
+
+    async def _say(self, address: Address, uuid: UUID | None, ids: Sequence[int]) -> None:
+        if not 0 < len(ids) <= TELL_VOLUMES:
+            await self._channel.reset(address, has_uuid=uuid is not None)
+            return
+        for start in range(0, len(ids), AFSCBMAX):
+            fids = [(volume_id, 0, 0) for volume_id in ids[start : start + AFSCBMAX]]
+            await self._channel.tell(address, fids)
 
     async def retry_code(self, host: Host) -> int:
         """With what a call is refused that this client is to make again, elsewhere, at once.
@@ -91,9 +112,14 @@ class Teller:
         looking up the volume first if it was told so (afs_analyze.c). For others that code means failure.
         """
         try:
-            return RxCode.RX_MSGSIZE if await self._channel.is_openafs(host.address) else VolumeError.VMOVED
-        except RxError:
+            is_openafs = await self._within(TELL_SECONDS, self._channel.is_openafs(host.address))
+        except (RxError, TimeoutError):
             return VolumeError.VMOVED
+        return RxCode.RX_MSGSIZE if is_openafs else VolumeError.VMOVED
+
+    async def _within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+        """Raises TimeoutError."""
+        return await ensureDeferred(work).addTimeout(seconds, self._clock)
 
 
 class Told:
@@ -114,7 +140,7 @@ class Told:
         return self._hosts[host]
 
     async def everybody(self) -> list[Host]:
-        """Tell all hosts, at once; returns those that did not hear."""
+        """Tell all hosts, at once; returns those that did not hear in time."""
         heard = await gatherResults([ensureDeferred(self._tell(host, ids)) for host, ids in self._hosts.items()])
         return [host for host, did in zip(self._hosts, heard, strict=True) if not did]
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from uuid import UUID
 
+from twisted.internet.defer import TimeoutError, ensureDeferred  # noqa: A004
 from twisted.logger import Logger
 
 from afs.rpc.volpartitions import VCOUNT, VSTEP
@@ -18,9 +19,15 @@ from fileserver.partitions.operations import Operation
 from fileserver.partitions.table import Known
 from fileserver.partitions.take import Refused
 from fileserver.partitions.tell import Told
+from fileserver.partitions.vldb import NoAnswer
 from fileserver.volume.gate import Refusal, no_volume
 
 log = Logger(namespace="fileserver.partitions")
+
+VLDB_SECONDS = 5.0
+"""How long an unmount, whose partition is nobody's on its label already, waits for the VLDB to know: a vlserver that
+runs answers in milliseconds, and who wants the partition elsewhere waits for this one.
+"""
 
 
 async def take_down(means: Means, mounted: Mounted, operation: Operation, order: Order, asked: bool = False) -> None:
@@ -93,18 +100,43 @@ async def put_away(means: Means, known: Known, operation: Operation, order: Orde
     operation.step(VSTEP.HOOKED)
 
 
-async def release(means: Means, known: Known, operation: Operation, order: Order, again: bool) -> bool:
-    """Give it up in the VLDB, where it may be ours. Whether it was. `again`: it is not mounted here; an unmount that
-    was killed, or whose hook failed, is brought to its end. Raises StoreError, OSError.
+async def release(means: Means, known: Known, operation: Operation, order: Order) -> None:
+    """Give up in the VLDB what is unmounted. Where no vlserver answers soon the unmount is done all the same, and says
+    so: the VLDB hears of it by a report (keeper.py). Raises VldbError.
     """
-    counted = await means.vldb.has_partitions()
-    found = await means.vldb.get(known.uuid) if counted else None
-    ours = found is not None and found.owner.uuid == means.own
-    if again:
-        if ours or not counted:
-            await means.in_thread(_disown, known, means.own)
+    giving = ensureDeferred(_released(means, known, order))
+    try:
+        await giving.addTimeout(VLDB_SECONDS, means.reactor)
+    except (NoAnswer, TimeoutError):
+        operation.text = "no vlserver answers: the VLDB has it as this server's until one does"
+
+
+async def finish(means: Means, known: Known, operation: Operation, order: Order) -> bool:
+    """The same for what is not mounted here: an unmount that was killed, or could not be finished, is brought to its
+    end. Whether it was ours until now. Raises StoreError, OSError.
+    """
+    if not await _may_be_ours(means, known):
         await put_away(means, known, operation, order)
-    if found is None or not ours:
+        return False
+    await means.in_thread(_disown, known, means.own)
+    await put_away(means, known, operation, order)
+    return await _released(means, known, order)
+
+
+async def _may_be_ours(means: Means, known: Known) -> bool:
+    """Where no VLDB counts, the label alone says whose it is."""
+    if not await means.vldb.has_partitions():
+        return True
+    found = await means.vldb.get(known.uuid)
+    return found is not None and found.owner.uuid == means.own
+
+
+async def _released(means: Means, known: Known, order: Order) -> bool:
+    """Whether it was ours in the VLDB."""
+    if not await means.vldb.has_partitions():
+        return False
+    found = await means.vldb.get(known.uuid)
+    if found is None or found.owner.uuid != means.own:
         return False
     await means.vldb.release(known.uuid, found.epoch, order.request)
     return True

@@ -67,6 +67,13 @@ async def start_cell(
     return cell
 
 
+class KeptStore(MemoryStore):
+    """What is in it stays when its vlserver ends."""
+
+    async def close(self) -> None:
+        """Keep all."""
+
+
 class Fileserver:
     """One fileserver: what it keeps while it is stopped, and its service while it runs."""
 
@@ -167,7 +174,7 @@ class Cell:
         self._clients: list[FileClient] = []
         self._vlserver: VLServer | None = None
         self._vlserver_port = ANY_PORT
-        self._store = MemoryStore(time.time)
+        self._store = KeptStore(time.time)
 
     async def start(self, fileservers: int) -> None:
         """Run a vlserver and as many fileservers, all serving."""

@@ -9,7 +9,7 @@ from errno import EBUSY, EINVAL, EIO, ENOENT
 from ipaddress import IPv4Address
 from uuid import UUID
 
-from twisted.internet.defer import TimeoutError, ensureDeferred, gatherResults  # noqa: A004
+from twisted.internet.defer import TimeoutError  # noqa: A004
 from twisted.internet.interfaces import IReactorTime
 
 from afs.rpc.partitions import (
@@ -41,6 +41,7 @@ from afs.types import NIL_UUID
 from fileserver.channel import Address
 from fileserver.interfaces import Damaged, StoreError
 from fileserver.partitions.define import define, undefine
+from fileserver.partitions.journal import Contact
 from fileserver.partitions.keeper import Busy, Partitions
 from fileserver.partitions.label import Label
 from fileserver.partitions.means import MEMORY, Order
@@ -136,13 +137,7 @@ class PartitionProcedures(AFSVolPartitions):
             raise Abort(EIO, str(problem)) from problem
 
     async def TellHosts(self, move: VolMove, hosts: Sequence[VolHost]) -> None:
-        teller = self._partitions.means.teller
-        telling = []
-        for host in hosts:
-            address = str(IPv4Address(host.address)), host.port
-            uuid = None if host.uuid == NIL_UUID else host.uuid
-            telling.append(ensureDeferred(teller.tell(address, uuid, host.volumes)))
-        await gatherResults(telling)
+        self._partitions.tell(map(_contact, hosts))
 
     async def ListKnownPartitions(self, after: UUID, limit: int) -> tuple[VolPartitionStates, UUID]:
         table = sorted(self._partitions.means.table, key=lambda known: known.uuid)
@@ -223,6 +218,11 @@ class PartitionProcedures(AFSVolPartitions):
             state.label_owner, state.label_epoch = label.owner or NIL_UUID, label.epoch
             age = (time.time() - label.beaten) * 1000 if label.beaten else PHEARTBEAT_UNKNOWN
             state.heartbeat_age = max(0, min(int(age), PHEARTBEAT_UNKNOWN))
+
+
+def _contact(host: VolHost) -> Contact:
+    address = str(IPv4Address(host.address)), host.port
+    return Contact(address, None if host.uuid == NIL_UUID else host.uuid, set(host.volumes))
 
 
 def _row(known: Known) -> VolPartition:
