@@ -32,14 +32,22 @@ def new_order(partition: UUID, text: str, *, flags: int = 0, deadline: int | Non
 
 
 async def carry_out(
-    session: Session, server: IPv4Address, kind: VOP, begin: Begin, order: VolPartitionOrder, *, wait: bool = True
+    session: Session,
+    server: IPv4Address,
+    kind: VOP,
+    begin: Begin,
+    order: VolPartitionOrder,
+    *,
+    wait: bool = True,
+    peer: UUID | None = None,
 ) -> VolOperation:
-    """Begin an operation, or find the one of that kind that is under way, and follow it to its end.
+    """Begin an operation, or find the one of that kind (with that server as its `peer`) that is under way, and follow
+    it to its end.
 
     Raises CommandError if it fails. With `wait` False it is only begun.
     """
     try:
-        operation = await _begun(session, server, kind, begin, order)
+        operation = await _begun(session, server, kind, begin, order, peer)
     except CancelledError:
         session.output.complain(
             f"vos: interrupted: {session.name(server)} may have begun {name_of(kind)} {order.request.id} all the same\n"
@@ -54,7 +62,7 @@ async def carry_out(
 
 
 async def _begun(
-    session: Session, server: IPv4Address, kind: VOP, begin: Begin, order: VolPartitionOrder
+    session: Session, server: IPv4Address, kind: VOP, begin: Begin, order: VolPartitionOrder, peer: UUID | None
 ) -> VolOperation:
     for beginning in range(1, BEGINNINGS + 1):
         try:
@@ -65,18 +73,21 @@ async def _begun(
         except Abort as refusal:
             if refusal.code != EBUSY:
                 raise
-            return await _under_way(session, server, kind, order.partition)
+            return await _under_way(session, server, kind, order.partition, peer)
     raise AssertionError("unreachable")
 
 
-async def _under_way(session: Session, server: IPv4Address, kind: VOP, partition: UUID) -> VolOperation:
+async def _under_way(
+    session: Session, server: IPv4Address, kind: VOP, partition: UUID, peer: UUID | None
+) -> VolOperation:
     """What the server does with the partition already, if that is what is wanted. Raises CommandError."""
     operations = await session.volser(server).ListOperations(partition)
     running = next((each for each in operations if each.state == VOPS.RUNNING), None)
     if running is None:
         raise CommandError(f"vos: {session.name(server)} was busy with partition {partition}; try again\n")
     name = _name(running)
-    if kind not in (running.kind, _SAME_WISH.get(VOP(running.kind))):
+    same_wish = kind in (running.kind, _ALSO.get(running.kind)) and peer in (None, running.peer.uuid)
+    if not same_wish:
         raise CommandError(f"vos: {session.name(server)} is busy with partition {partition}: {name}\n")
     session.output.complain(f"vos: under way already: {name}")
     return running
@@ -139,8 +150,8 @@ def _failure(session: Session, server: IPv4Address, operation: VolOperation) -> 
     return f"vos: {what} at {session.name(server)}: {reason}\n"
 
 
-_SAME_WISH = {VOP.TAKE: VOP.MOUNT}
-"""What a server does because another handed a partition over to it, and what would be asked for by command."""
+_ALSO: dict[int, VOP] = {VOP.TAKE: VOP.MOUNT}
+"""What a server does because another hands a partition over to it, and what a command would call that."""
 
 _STEPS = {
     VSTEP.BEGUN: "begun",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from ipaddress import IPv4Address
 from typing import Any
 
 from twisted.internet import reactor
@@ -10,8 +12,13 @@ from twisted.internet.task import deferLater
 
 import vos.follow
 from afs.client import store_status
-from afs.rpc.volpartitions import VOP, VOPS, VolOperation
-from tests.vos.cells import FIRST, Result, VosCase
+from afs.rpc.partitions import PartitionServer
+from afs.rpc.volpartitions import VOP, VOPS, VolOperation, VolPartitionOrder
+from tests.vos.cells import FIRST, SECOND, Result, VosCase
+from vos.command import CommandError
+from vos.follow import carry_out
+from vos.options import Options
+from vos.output import Output
 
 PIECE = 20_000
 POLL_SECONDS = 0.01
@@ -97,3 +104,58 @@ class Following(VosCase):
         self.assertEqual((first.status, second.status), (0, 0))
         self.assertRegex(second.err, r"^vos: under way already: unmount \S+\n$")
         self.assertEqual(first.out, second.out)
+
+
+class Taking(VosCase):
+    """A move whose target takes its time."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        await self.succeeds("definepartition", SECOND, "b", "-path", str(self.shared))
+        await self.cell.create_volume(b"root.afs", acl={"system:anyuser": "rlidwk"})
+        target = self.cell.fileservers[1].service.registry
+        self.taking: Deferred[None] = Deferred()
+        self.ready: Deferred[None] = Deferred()
+        add = target.add_partition
+
+        async def slow(*arguments: Any) -> None:
+            self.taking.callback(None)
+            await self.ready
+            await add(*arguments)
+
+        self.patch(target, "add_partition", slow)
+        self.running = Deferred.fromCoroutine(self.begin("movepartition", self.uuid, SECOND))
+        await self.taking
+
+    async def test_the_same_wish(self) -> None:
+        """The VLDB has given the target the partition, which is not served yet: the same command, or one that would
+        mount it there, follows what is under way.
+        """
+        again = [
+            Deferred.fromCoroutine(self.begin(*words))
+            for words in (("movepartition", self.uuid, SECOND), ("mountpartition", SECOND, "b"))
+        ]
+        said = await self.refused("umountpartition", SECOND, "b")
+        self.assertRegex(said, rf"^vos: {SECOND} is busy with partition {self.uuid}: take \S+\n$")
+        self.ready.callback(None)
+        for one in (self.running, *again):
+            self.assertEqual((await one).status, 0)
+        for one in again:
+            self.assertRegex((await one).err, r"^vos: under way already: take \S+\n$")
+
+    async def test_another_target(self) -> None:
+        """A move to one server is not what is wanted by a move to another."""
+        operation = (await self.cell.volser(0).ListOperations(self.label().uuid))[0]
+        self.assertEqual((operation.kind, operation.peer.uuid), (VOP.MOVE, self.server_uuid(1)))
+        order = vos.follow.new_order(self.label().uuid, "test")
+
+        async def begin(order: VolPartitionOrder) -> VolOperation:
+            return await self.cell.volser(0).MovePartition(order, PartitionServer(self.server_uuid(0)))
+
+        session = self.session(Options(), Output(io.StringIO(), io.StringIO(), False))
+        session.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(session.stop()))
+        with self.assertRaisesRegex(CommandError, "busy with partition .* move"):
+            await carry_out(session, IPv4Address(FIRST), VOP.MOVE, begin, order, peer=self.server_uuid(0))
+        self.ready.callback(None)
+        self.assertEqual((await self.running).status, 0)

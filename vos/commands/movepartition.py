@@ -44,7 +44,7 @@ async def movepartition(
         return await session.volser(source).MovePartition(order, PartitionServer(target))
 
     order = new_order(wanted.uuid, "vos movepartition", flags=PMOVE.DRYRUN * dryrun)
-    ended = await carry_out(session, source, VOP.MOVE, begin, order)
+    ended = await carry_out(session, source, VOP.MOVE, begin, order, peer=target)
     if dryrun:
         session.output.say(f"Partition {wanted.uuid} could move to {there} from {here}: nothing was changed")
     elif ended.state == VOPS.ALREADY:
