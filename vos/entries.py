@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from afs.location import BACKUP, RO, RW
-from afs.names import BACKUP_SUFFIX, READONLY_SUFFIX, base_name
+from afs.names import BACKUP_SUFFIX, READONLY_SUFFIX, VOLUME_NAME_MAX, base_name
 from afs.rpc.vl import (
     VLF_BACKEXISTS,
     VLF_ROEXISTS,
@@ -49,7 +49,7 @@ async def volume_id(session: Session, name: str) -> int:
     if name.isascii() and name.isdigit() and int(name) < 0xFFFF_FFFF:
         return int(name)
     encoded = name.encode("utf-8", "surrogateescape")
-    entry = await session.vl.GetEntryByNameN(base_name(encoded))
+    entry = await session.vl.GetEntryByNameN(base_name(encoded[: VOLUME_NAME_MAX + 1]))
     kind = RO if encoded.endswith(READONLY_SUFFIX) else BACKUP if encoded.endswith(BACKUP_SUFFIX) else RW
     return entry.volumeId[kind]
 

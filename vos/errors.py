@@ -6,8 +6,8 @@ import os
 from errno import EACCES, EXDEV, errorcode
 from types import MappingProxyType
 
-from afs.errors import VLError, VolserError, VolumeError, describe
-from rx.constants import RxCode
+from afs.errors import RxkadError, VLError, VolserError, VolumeError, describe
+from rx.constants import RxCode, RxgenCode
 
 _TEXTS = MappingProxyType(
     {
@@ -68,9 +68,20 @@ _TEXTS = MappingProxyType(
         ): "VOLSER: no such volume - location specified incorrectly or volume does not exist",
         int(VolserError.VOLSERMULTIRWVOL): "VOLSER: multiple RW volumes with same ID, one of which should be deleted",
         int(VolserError.VOLSERFAILEDOP): "VOLSER: not all entries were successfully processed",
+        int(VLError.VL_NOMEM): "vl: malloc(realloc) failed to alloc enough memory",
+        int(VLError.VL_BADVERSION): "vl: Wrong vldb version",
+        int(VLError.VL_INDEXERANGE): "vl: Index out of range",
+        int(VLError.VL_MULTIPADDR): "vl: Servers have the same ip address",
+        int(RxkadError.RXKADNOAUTH): "rxk: caller not authorized",
+        int(RxkadError.RXKADBADTICKET): "rxk: security object was passed a bad ticket",
+        int(RxkadError.RXKADUNKNOWNKEY): "rxk: ticket contained unknown key version number",
+        int(RxkadError.RXKADEXPIRED): "rxk: authentication expired",
+        int(RxkadError.RXKADSEALEDINCON): "rxk: sealed data inconsistent",
+        int(RxkadError.RXKADILLEGALLEVEL): "rxk: caller not authorized to use encrypted connections",
+        int(RxgenCode.RXGEN_OPCODE): "___9: RPC interface mismatch (-455)",
     }
 )
-"""vsprocs.c PrintError."""
+"""vsprocs.c PrintError, and for what is not there the table's name and text as com_err has them."""
 
 
 class OperationFailed(Exception):

@@ -31,8 +31,12 @@ class Output:
     def part(self, text: str) -> None:
         """A part of a line with -verbose alone, at once."""
         if self.verbose:
-            self.out.write(text)
-            self.out.flush()
+            self.now(text)
+
+    def now(self, text: str) -> None:
+        """A part of a line, at once."""
+        self.out.write(text)
+        self.out.flush()
 
     def complain(self, text: str) -> None:
         """A line on the standard error."""

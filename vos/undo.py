@@ -58,6 +58,15 @@ class Undo:
         """Do something at the end of the operation, however it ends: end a transaction, release a lock."""
         return self._put(Step(act, left, remedy, failed, always=True))
 
+    def note(self, *, left: str, remedy: str) -> Step:
+        """Something that cannot be taken back, should the operation fail: it is told."""
+
+        async def tell() -> None:
+            self._tell_left([step])
+
+        step = self._put(Step(tell, left, remedy))
+        return step
+
     def forget(self, step: Step) -> None:
         """It is not to be carried out any more, since it has been done otherwise."""
         self._steps.remove(step)
@@ -94,8 +103,8 @@ class Undo:
             except CancelledError:
                 self._tell_left([*self._steps, step])
                 raise
-            except RxError as problem:
-                self._tell_failed(step, problem.code)
+            except (RxError, OperationFailed) as problem:
+                self._tell_failed(step, problem)
                 failure = failure or OperationFailed(problem.code, step.failed or f"could not take back {step.left}")
         if failure is not None:
             raise failure
@@ -116,16 +125,17 @@ class Undo:
                 self._steps.clear()
                 raise
             except (RxError, OperationFailed) as problem:
-                self._tell_failed(step, problem.code)
+                self._tell_failed(step, problem)
 
     def _put(self, step: Step) -> Step:
         self._steps.append(step)
         return step
 
-    def _tell_failed(self, step: Step, code: int) -> None:
-        if step.failed:
+    def _tell_failed(self, step: Step, problem: RxError | OperationFailed) -> None:
+        """What has not been said yet: an operation has told what it could not do."""
+        if step.failed and isinstance(problem, RxError):
             self._output.complain(step.failed)
-        self._output.complain(error_text(code))
+            self._output.complain(error_text(problem.code))
         self._tell_left([step])
 
     def _tell_left(self, steps: list[Step]) -> None:

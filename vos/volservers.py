@@ -28,20 +28,20 @@ def failing(text: str, name: str = "", status: int = FAILED) -> Iterator[None]:
         raise CommandError(f"{text}{error_text(problem.code)}\n{more}", status) from problem
 
 
-def server_named(session: Session, word: str, what: str = "server") -> IPv4Address:
+def server_named(session: Session, word: str, what: str = "server", status: int = FAILED) -> IPv4Address:
     """A server, or the end of the command with the status of listings."""
     try:
         return session.server(word)
     except CommandError:
-        raise CommandError(f"vos: {what} '{word}' not found in host table\n", FAILED) from None
+        raise CommandError(f"vos: {what} '{word}' not found in host table\n", status) from None
 
 
-def partition_named(word: str) -> int:
+def partition_named(word: str, status: int = FAILED) -> int:
     """A partition's number, or the end of the command with the status of listings."""
     try:
         return parse_partition(word)
     except ValueError:
-        raise CommandError(f"vos: could not interpret partition name '{word}'\n", FAILED) from None
+        raise CommandError(f"vos: could not interpret partition name '{word}'\n", status) from None
 
 
 async def list_partitions(session: Session, server: IPv4Address, name: str) -> list[int]:
@@ -56,11 +56,17 @@ async def list_partitions(session: Session, server: IPv4Address, name: str) -> l
         return [number for number in ids.partIds if number != -1]
 
 
-async def need_partition(session: Session, server: IPv4Address, word: str, name: str) -> int:
-    """The number of a partition that the server has."""
-    number = partition_named(word)
-    if number not in await list_partitions(session, server, name):
-        raise CommandError(f"vos : partition {word} does not exist on the server\n", FAILED)
+async def need_partition(
+    session: Session, server: IPv4Address, word: str, status: int = FAILED, *, prefix: str = "vos :"
+) -> int:
+    """The number of a partition that the server has; otherwise the end of the command. An error is explained twice."""
+    number = partition_named(word, status)
+    try:
+        numbers = await list_partitions(session, server, "")
+    except CommandError as failure:
+        raise CommandError(f"{failure.text}{failure.text.splitlines()[-1]}\n", status) from failure
+    if number not in numbers:
+        raise CommandError(f"{prefix} partition {word} does not exist on the server\n", status)
     return number
 
 

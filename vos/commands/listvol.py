@@ -46,7 +46,7 @@ async def listvol(
     if partition is None:
         numbers = await list_partitions(session, address, "listvol")
     else:
-        numbers = [await need_partition(session, address, partition, "")]
+        numbers = [await need_partition(session, address, partition)]
     data: list[dict[str, Any]] = []
     for number in numbers:
         infos = await _volumes(session, address, number, extended, fast)

@@ -27,7 +27,7 @@ async def partinfo(
         numbers = await list_partitions(session, address, "listpart")
     else:
         partition_named(partition)
-        numbers = [await need_partition(session, address, partition, "")]
+        numbers = [await need_partition(session, address, partition)]
     spaces = []
     for number in numbers:
         free, total = await partition_space(session, address, number)

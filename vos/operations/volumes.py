@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from vos.operations import backups, creating, deleting, state
 from vos.operations.subject import Subject
 
 
 class Volumes(Subject):
     """See the module. What each verb does is said where it is defined."""
+
+    create = creating.create
+    remove = deleting.remove
+    zap = deleting.zap
+    nuke = deleting.nuke
+    backup = backups.backup
+    online = state.online
+    offline = state.offline
+    set_flags = state.set_flags
+    set_fields = state.set_fields
+    dump_size = state.dump_size
