@@ -94,7 +94,10 @@ class Journal:
         sync_directory(os.path.dirname(self._path))
 
     def close(self) -> None:
-        os.close(self._fd)
+        """Also again: an operation that has closed it may be given up."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def read_journal(partition: str) -> list[Contact]:

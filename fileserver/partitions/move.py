@@ -78,6 +78,8 @@ async def move(
         raise
     told = Told(means.teller, means.teller.hosts(means.registry, mounted.known.number))
     volumes = await means.registry.vacate(mounted.known.number)
+    if mounted.journal is not None:
+        mounted.journal.close()
     operation.step(VSTEP.OFFLINE)
     try:
         await _handed_over(means, mounted, operation, volumes, wanted, order, peer)

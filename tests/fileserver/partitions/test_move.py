@@ -87,6 +87,19 @@ class Moves(MoveCase):
         self.assertEqual(await self.client.read_file("/file"), b"changed")
         self.assertEqual((await self.vl.GetPartition(self.uuid)).epoch, before + 2)
 
+    async def test_nothing_stays_open(self) -> None:
+        """As many files of the partition are open after moves there and back as were before."""
+
+        def opened() -> list[str]:
+            found = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+            return sorted(str(file) for file in found if file.is_relative_to(self.shared))
+
+        self.assertEqual((await self.move(0, 1)).state, VOPS.DONE)
+        before = opened()
+        for source, target in ((1, 0), (0, 1)):
+            self.assertEqual((await self.move(source, target)).state, VOPS.DONE)
+        self.assertEqual(opened(), before)
+
     async def test_log(self) -> None:
         """The steps with their times, and at the end what was counted."""
         said: list[str] = []
