@@ -4,7 +4,10 @@ Each turn makes a file, writes it, reads it back, reads an old one, and removes 
 between the ends of two steps. A step that fails, or reads what was not written, is an error and is not repeated, but
 for one: when a server refuses a volume that is away for a moment, the stock client asks again, and then says ENODEV
 where it should say that a name is not there (afs_CheckCode, for the rest of that request). Making a file begins with
-such a question, so it is asked once more; these are counted as misled.
+such a question, so it is asked once more; these are counted as misled. After each turn STOP.turns is touched.
+
+What is printed of `problems`: [begun, ended, step, name, errno or 0], of `gaps` between the ends of two steps, the
+short ones left out: [begun, ended, step]; in seconds of the machine's clock.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ OLD = "old"
 PAUSE_SECONDS = 0.01
 """Between two turns: a client that works, not one that only waits for its server."""
 
-ERRORS_KEPT = 20
+ERRORS_KEPT = 200
+GAP_SECONDS = 0.1
+"""Shorter ones are a busy machine's."""
 
 
 class Churn:
@@ -30,12 +35,15 @@ class Churn:
     def __init__(self, directory: Path, stop: Path) -> None:
         self._directory = directory
         self._stop = stop
+        self._turns = Path(f"{stop}.turns")
         self.steps = 0
         self.longest = 0.0
         self.after = 0
         """Steps since the longest gap."""
         self.longest_step = ""
         self.errors: list[str] = []
+        self.problems: list[tuple[float, float, str, str, int]] = []
+        self.gaps: list[tuple[float, float, str]] = []
         self.misled = 0
         self._last = time.monotonic()
 
@@ -49,10 +57,11 @@ class Churn:
             turn += 1
             fresh = self._directory / f"fresh{turn}"
             content = f"{turn} {os.getpid()}"
-            self._step("create", lambda fresh=fresh, content=content: self._make(fresh, content))  # type: ignore[misc]
-            self._step("read new", lambda fresh=fresh, content=content: _differs(fresh.read_text(), content))  # type: ignore[misc]
-            self._step("read old", lambda: _differs(old.read_text(), OLD))
-            self._step("remove", lambda fresh=fresh: fresh.unlink() or "")  # type: ignore[misc]
+            self._step("create", fresh, lambda file, content=content: self._make(file, content))  # type: ignore[misc]
+            self._step("read new", fresh, lambda file, content=content: _differs(file.read_text(), content))  # type: ignore[misc]
+            self._step("read old", old, lambda file: _differs(file.read_text(), OLD))
+            self._step("remove", fresh, _remove)
+            self._turns.touch()
             time.sleep(PAUSE_SECONDS)
 
     def _make(self, fresh: Path, content: str) -> str:
@@ -65,19 +74,28 @@ class Churn:
             fresh.write_text(content)
         return ""
 
-    def _step(self, name: str, act: Callable[[], str]) -> None:
+    def _step(self, name: str, file: Path, act: Callable[[Path], str]) -> None:
+        begun, number = time.monotonic(), 0
         try:
-            problem = act()
+            problem = act(file)
         except OSError as error:
-            problem = str(error)
+            problem, number = str(error), error.errno or 0
+        now = time.monotonic()
         if problem and len(self.errors) < ERRORS_KEPT:
             self.errors.append(f"{name}: {problem}")
+            self.problems.append((begun, now, name, file.name, number))
         self.steps += 1
-        now = time.monotonic()
         self.after += 1
+        if now - self._last > GAP_SECONDS:
+            self.gaps.append((self._last, now, name))
         if now - self._last > self.longest:
             self.longest, self.longest_step, self.after = now - self._last, name, 0
         self._last = now
+
+
+def _remove(file: Path) -> str:
+    file.unlink()
+    return ""
 
 
 def _differs(read: str, written: str) -> str:
@@ -95,6 +113,8 @@ def main() -> None:
         "after": churn.after,
         "errors": churn.errors,
         "misled": churn.misled,
+        "problems": churn.problems,
+        "gaps": churn.gaps,
     }
     sys.stdout.write(json.dumps(result) + "\n")
 

@@ -1,7 +1,7 @@
 """Reads files until told to stop: `python -I looking.py DIRECTORY STOP FILE...`; prints what it saw as JSON.
 
 Each line of a file begins with the same number. What is printed: [file, number, begun, ended] in seconds of the
-machine's clock, and [error, when] for what failed.
+machine's clock, and [error, when] for what failed. STOP.turns is touched whenever all files were read.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ def numbers(content: bytes) -> set[int]:
 def main() -> None:
     """The command."""
     directory, stop, names = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+    turns = Path(f"{stop}.turns")
     seen: list[tuple[str, int, float, float]] = []
     errors: list[tuple[str, float]] = []
     while not stop.exists():
@@ -40,6 +41,7 @@ def main() -> None:
                 errors.append((f"{name} is torn: {sorted(found)}", begun))
             seen.append((name, max(found, default=0), begun, ended))
             time.sleep(PAUSE_SECONDS)
+        turns.touch()
     sys.stdout.write(json.dumps({"seen": seen, "errors": errors}) + "\n")
 
 

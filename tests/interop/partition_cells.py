@@ -1,4 +1,4 @@
-"""Two of our fileservers that reach one partition: nodes fs1 and fs2, with our vlserver on a third.
+"""Our fileservers that reach one partition: nodes fs1 and fs2, or more, with our vlserver on another.
 
 What the servers are told they are told by AFSVol's RPCs, with the cell's key, from the vlserver's node.
 """
@@ -55,12 +55,19 @@ DEAD_SECONDS = 8.0
 
 
 class PartitionCell:
-    """See the module. After `start` both servers run; nothing is defined but /vicepa of each."""
+    """See the module. After `start` all servers run; nothing is defined but /vicepa of each."""
 
-    def __init__(self, case: InteropTest, hooks: Mapping[str, str] | None = None, options: Sequence[str] = ()) -> None:
-        """`hooks`: name -> text of a program that both servers find in /shared; `options`: further ones of theirs."""
+    def __init__(
+        self,
+        case: InteropTest,
+        hooks: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
+        names: Sequence[str] = SERVERS,
+    ) -> None:
+        """`hooks`: name -> text of a program that the servers find in /shared; `options`: further ones of theirs."""
         self.case = case
         self.options = options
+        self.names = names
         self.network: Network = case.new_network()
         self.storage = self.network.directory / "storage"
         self.partition = self.storage / "vicepd"
@@ -71,7 +78,7 @@ class PartitionCell:
         self.key = os.urandom(32)
         self.database = add_node(self.network, "db", "db", self.key)
         shared = {SHARED: self.storage}
-        self.nodes = {name: add_node(self.network, name, "db", self.key, shared=shared) for name in SERVERS}
+        self.nodes = {name: add_node(self.network, name, "db", self.key, shared=shared) for name in names}
         self.daemons: dict[str, Daemon] = {}
         self.servers: dict[str, UUID] = {}
         self.uuid = UUID(int=0)
@@ -80,10 +87,10 @@ class PartitionCell:
     def _security(self) -> RxkadClient:
         return RxkadClient(local_token(Key(KeyKind.RXKAD_KRB5, 1, AES256, self.key)), Level.CRYPT)
 
-    async def start(self) -> None:
-        """Start everything and learn the servers' UUIDs."""
+    async def start(self, twistd: Sequence[str] = (str(TWISTD),)) -> None:
+        """Start everything and learn the servers' UUIDs. `twistd` starts the fileservers."""
         await self.start_vlserver()
-        await self.start_servers(*SERVERS)
+        await self.start_servers(*self.names, twistd=twistd)
 
     async def start_vlserver(self) -> None:
         """Start it and wait until it serves."""
@@ -157,12 +164,13 @@ class PartitionCell:
         return await self.database.run("vos", *words, "-localauth")
 
     async def share(self, backend: str = "namei", **changes: Any) -> None:
-        """Make the shared partition, clear it for both servers, mount it on fs1 and make a volume for everybody."""
+        """Make the shared partition, clear it for all servers, mount it on fs1 and make a volume for everybody."""
         if backend == "namei":
             (self.partition / ALWAYS_ATTACH).touch()
         made = await self.define("fs1", backend=backend.encode(), flags=VPART.CREATE, **changes)
         self.uuid = made.partition.uuid
-        await self.define("fs2", uuid=self.uuid, backend=backend.encode(), **changes)
+        for name in self.names[1:]:
+            await self.define(name, uuid=self.uuid, backend=backend.encode(), **changes)
         await self.mount("fs1")
         (await self.vos("create", "fs1", "d", VOLUME, "-maxquota", "0")).check()
         await self.administrator().set_acl("/", WORLD)
@@ -218,9 +226,9 @@ class PartitionCell:
         return label
 
     async def owner(self) -> str | None:
-        """The server that has it, upon which VLDB, label and both servers must agree; None when nobody has."""
+        """The server that has it, upon which VLDB, label and all servers must agree; None when nobody has."""
         found, label = await self.object(), self.label()
-        running = [name for name in SERVERS if self.daemons[name].running()]
+        running = [name for name in self.names if self.daemons[name].running()]
         serving = [name for name in running if (await self.state(name)).state == PSTATE.MOUNTED]
         named = {uuid: name for name, uuid in self.servers.items()}
         owner = named.get(found.owner.uuid)

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.interop.namespaces import SUBNET, Daemon, Network, Node, NodeFailed, Result, wait_for
 
 CELL = "txafs.test"
-NUMBERS = {"db": 10, "fs1": 11, "fs2": 12, "ca": 21, "cb": 22, "cc": 23}
+NUMBERS = {"db": 10, "fs1": 11, "fs2": 12, "fs3": 13, "ca": 21, "cb": 22, "cc": 23, "cd": 24}
 """The last byte of each node's address."""
 CACHE_BLOCKS = 500_000
 """Of the FUSE client's disk cache, 1 KiB each: two of the large test files."""
