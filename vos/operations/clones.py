@@ -13,7 +13,7 @@ from vos.operations.locations import Location
 from vos.operations.steps import doing, explained, step
 from vos.operations.transactions import begin
 from vos.operations.unhurried import unhurried
-from vos.undo import Undo
+from vos.undo import Step, Undo
 
 READ_WRITE, READ_ONLY, BACKUP = 0, 1, 2
 """Kinds of volumes as volume servers have them (voldefs.h)."""
@@ -34,7 +34,7 @@ class Clone:
 
 
 async def bring_up_to_date(
-    at: Location, volume: int, clone: Clone, undo: Undo, *, status: bool = False
+    at: Location, volume: int, clone: Clone, undo: Undo | None, *, status: bool = False
 ) -> volser_status:
     """Make the clone, or make it again from what the volume is now; what that is, if `status` is wanted.
 
@@ -55,7 +55,7 @@ async def bring_up_to_date(
             failed = f"Failed to clone the volume {volume}"
             with doing(session, f"Creating a new {clone.what} clone {clone.id} ...", failed, explained=False):
                 making = at.volser.Clone(trans.id, 0, clone.kind, clone.name, clone.id)
-                await unhurried(making, lambda made: add_deletion(undo, at, made, f"clone {made}"))
+                await unhurried(making, lambda made: undo and add_deletion(undo, at, made, f"clone {made}"))
         if status:
             failed = f"Failed to get the status of the parent volume {volume}"
             with doing(session, f"Getting status of parent volume {volume}...", failed, explained=False):
@@ -81,9 +81,9 @@ async def _exists(at: Location, clone: Clone) -> bool:
     return True
 
 
-def add_deletion(undo: Undo, at: Location, volume: int, what: str) -> None:
+def add_deletion(undo: Undo, at: Location, volume: int, what: str) -> Step:
     """Delete a volume that has been made, should what `undo` is for fail."""
-    undo.add(partial(delete_volume, at, volume), left=f"{what} on {at}", remedy=at.zap(volume))
+    return undo.add(partial(delete_volume, at, volume), left=f"{what} on {at}", remedy=at.zap(volume))
 
 
 async def clone_volume(

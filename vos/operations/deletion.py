@@ -8,7 +8,6 @@ from afs.errors import VolumeError
 from afs.rpc.volser import ITOffline, VTDeleteOnSalvage, VTOutOfService, volser_status
 from rx.errors import Abort
 from vos.errors import error_text
-from vos.operations.entries import signed
 from vos.operations.locations import Location
 from vos.operations.steps import doing, step
 from vos.operations.transactions import begin
@@ -58,6 +57,11 @@ async def delete_volume(
 async def _point(at: Location, trans: int, server: IPv4Address) -> None:
     """It is a help for clients, nothing more: stock goes on without it, too."""
     try:
-        await at.volser.SetForwarding(trans, signed(server))
+        await at.volser.SetForwarding(trans, network_order(server))
     except Abort as refusal:
         at.session.output.detail(error_text(refusal.code))
+
+
+def network_order(server: IPv4Address) -> int:
+    """An address as stock vos passes it to SetForwarding: as its machine, a little-endian one, has it in memory."""
+    return int.from_bytes(server.packed, "little", signed=True)

@@ -19,6 +19,7 @@ from afs.rpc.vl import (
     nvldbentry,
 )
 from rx.errors import Abort
+from vos.operations.unhurried import unhurried
 from vos.session import Session
 from vos.undo import Step, Undo
 
@@ -34,17 +35,36 @@ Site = tuple[IPv4Address, int, int]
 """Server, partition, flags."""
 
 
-async def lock(session: Session, undo: Undo, volume: int, kind: int, operation: int, *, unreleased: str) -> Step:
+async def lock(
+    session: Session,
+    undo: Undo,
+    volume: int,
+    kind: int,
+    operation: int,
+    *,
+    unreleased: str,
+    ignored: int | None = None,
+) -> Step:
     """Lock an entry; at the end of what the `undo` is for the lock is released, unless the step is forgotten since
     writing the entry has released it. Raises RxError. `unreleased` is said when releasing it fails.
+
+    A refusal with the code `ignored` is a warning: the lock is there.
     """
-    await session.vl.SetLock(volume, kind, operation)
-    return undo.finally_(
-        partial(session.vl.ReleaseLock, volume, kind, RELEASE),
-        left=f"the lock on the VLDB entry of volume {volume}",
-        remedy=f"vos unlock {volume}",
-        failed=unreleased,
-    )
+
+    def locked(_: None) -> Step:
+        return undo.finally_(
+            partial(session.vl.ReleaseLock, volume, kind, RELEASE),
+            left=f"the lock on the VLDB entry of volume {volume}",
+            remedy=f"vos unlock {volume}",
+            failed=unreleased,
+        )
+
+    try:
+        return await unhurried(session.vl.SetLock(volume, kind, operation), locked)
+    except Abort as refusal:
+        if refusal.code != ignored:
+            raise
+        return locked(None)
 
 
 async def write(session: Session, volume: int, kind: int, entry: nvldbentry, release: int = RELEASE) -> None:
