@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 from twisted.logger import Logger
 
@@ -28,7 +28,10 @@ log = Logger(namespace="fileserver")
 
 
 class ServerConnection(Protocol):
-    """What is used of an Rx connection; it is also weakly referenced and hashed."""
+    """What is used of an Rx connection."""
+
+    client: object
+    """Ours: the Client, once there is one."""
 
     @property
     def peer(self) -> Address: ...
@@ -47,14 +50,21 @@ class ServerCall(Protocol):
     def local(self) -> Address: ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Client:
-    """A user on a host: what one Rx connection stands for. Who that is, and in which groups, is good `until` then."""
+    """A user on a host: what one Rx connection stands for. Who that is, and in which groups, is good `until` then,
+    unless it was `flushed`.
+    """
 
     host: Host
     caller: Caller
     address: Address
     until: float
+    flushed: bool = False
+
+    def stands(self, address: Address) -> bool:
+        """Whether a connection with this address still is this client's."""
+        return not (self.flushed or self.host.deleted) and self.address == address
 
 
 class Clients:
@@ -68,7 +78,7 @@ class Clients:
         self._authority = authority
         self._groups = groups
         self._now = now
-        self._clients: WeakKeyDictionary[ServerConnection, Client] = WeakKeyDictionary()
+        self._clients: WeakSet[Client] = WeakSet()
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -76,11 +86,11 @@ class Clients:
     def admitted(self, call: ServerCall, active: bool) -> Client | None:
         """Fast path beside `admit`: the client, if nothing has to be asked or told before. None: ask `admit`."""
         connection = call.connection
-        client = self._clients.get(connection)
-        if client is None:
+        client = connection.client
+        if not isinstance(client, Client) or not client.stands(connection.peer):
             return None
         host, now = client.host, self._now()
-        if host.deleted or host.down or host.owed or now >= client.until or client.address != connection.peer:
+        if host.down or host.owed or now >= client.until:
             return None
         host.last_call = now
         if active:
@@ -95,8 +105,9 @@ class Clients:
         Abort(NO_GROUPS) while no protection server can say who that is.
         """
         connection = call.connection
-        client = self._clients.get(connection)
-        if client is None or client.host.deleted or client.address != connection.peer:
+        known = connection.client
+        client = known if isinstance(known, Client) and known.stands(connection.peer) else None
+        if client is None:
             client = await self._identify(connection, call.local)
         host = client.host
         host.last_call = self._now()
@@ -112,9 +123,10 @@ class Clients:
         """Forget the groups of these users and machines: they are asked for before their next calls are served."""
         users, addresses = frozenset(users), frozenset(addresses)
         self._groups.flush(users, addresses)
-        for connection, client in list(self._clients.items()):
+        for client in list(self._clients):
             if client.caller.id in users or client.address[0] in addresses:
-                del self._clients[connection]
+                self._clients.discard(client)
+                client.flushed = True
 
     async def _identify(self, connection: ServerConnection, local: Address) -> Client:
         address = connection.peer
@@ -122,7 +134,8 @@ class Clients:
         caller = await self._caller(connection)
         client = Client(host, caller, address, self._groups.good_until(caller.id, address[0]))
         if host.identified:
-            self._clients[connection] = client
+            self._clients.add(client)
+            connection.client = client
         return client
 
     async def _renew(self, client: Client, connection: ServerConnection) -> None:

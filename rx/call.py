@@ -29,7 +29,6 @@ class Call:
     """A remote procedure call in progress, from either end."""
 
     __slots__ = (
-        "__weakref__",
         "_accounted",
         "abort_code",
         "ack_reason",

@@ -33,16 +33,16 @@ Key = int | tuple[int, Address]
 
 
 class Connection:
-    """Either end of a connection. Hashable by identity and weak-referenceable, so that servers can keep notes about
-    clients.
+    """Either end of a connection. `client` is whatever a server keeps of the one who calls, as long as the connection
+    lasts.
     """
 
     __slots__ = (
-        "__weakref__",
         "aborts",
         "busy_until",
         "calls",
         "check_reach",
+        "client",
         "dead_seconds",
         "error",
         "handshake",
@@ -81,6 +81,7 @@ class Connection:
         self.service_id = wire.service_id
         self.is_client = is_client
         self.check_reach = check_reach
+        self.client: object = None
         self.dead_seconds = max(patience.dead, LEAST_DEAD_SECONDS)
         self.idle_seconds = patience.idle
         self.hard_seconds = patience.hard

@@ -1,21 +1,14 @@
 """A server: services offered on a port, and what becomes of each call to them.
 
-A call whose request is whole and whose procedure never waits runs from packet to reply without a Deferred: its
-coroutine is driven by hand, and handed to Twisted only if it suspends. A call that another one wakes (by letting go of
-what it waited for) goes on when that one waits or ends, not from within it: however many wait for one lock, the stack
-does not grow.
+How their coroutines are driven is `rx/steps.py`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
-from types import coroutine
-from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from rx.connection import Connection
@@ -26,9 +19,12 @@ from rx.errors import RxError
 from rx.peer import Address
 from rx.rpcstats import RpcStatistics
 from rx.service import OPCODE_SIZE, Operation, Procedure, Procedures, Service
+from rx.steps import Steps
 from rx.timers import DEAD_SECONDS, IDLE_SECONDS
 from rx.transport import RxPort
 from rx.turns import Turns
+
+log = Logger()
 
 
 class ServerCall:
@@ -87,17 +83,12 @@ Factory = Callable[[ServerCall], Service]
 class Server:
     """Services on a port. `turns` bounds how many of their procedures run at a time, in all and of one host."""
 
-    _log = Logger()
-
     def __init__(self, port: RxPort, turns: Turns[Callable[[], None]] | None = None) -> None:
         self._port = port
         self._turns: Turns[Callable[[], None]] = turns or Turns()
         port.endpoint.turns = self._turns
         self.services: list[Offered] = []
-        self._running = False  # a call, at this moment
-        self._waking = False
-        self._woken: deque[Deferred[None]] = deque()
-        """Of calls that were woken meanwhile."""
+        self._steps = Steps(port)
 
     @property
     def rpc_statistics(self) -> RpcStatistics | None:
@@ -129,7 +120,7 @@ class Server:
 
         def start() -> None:
             conversation.call.queued = False
-            self._drive(self._serve(offered, conversation))
+            self._steps.drive(self._serve(offered, conversation))
 
         if self._turns.enter(host, start):
             start()
@@ -167,7 +158,7 @@ class Server:
         except RxError as refusal:
             self._refuse(offered, procedure, conversation, refusal)
         except Exception:  # noqa: BLE001  a procedure's defect ends its call, never the server; it is logged in full
-            self._log.failure(
+            log.failure(
                 "{service}.{name} from {peer} failed",
                 service=offered.service.__name__,
                 name=procedure.operation.name if procedure else "?",
@@ -189,7 +180,7 @@ class Server:
     def _refuse(
         self, offered: Offered, procedure: Procedure | None, conversation: CallConversation, refusal: RxError
     ) -> None:
-        self._log.debug(
+        log.debug(
             "{service}.{name} from {peer}: {refusal}",
             service=offered.service.__name__,
             name=procedure.operation.name if procedure else "?",
@@ -209,51 +200,6 @@ class Server:
     def _count_error(self, procedure: Procedure | None) -> None:
         if procedure is not None:
             procedure.errors += 1
-
-    def _drive(self, serving: Coroutine[Any, Any, None]) -> None:
-        awaited = self._run(serving.send, None)
-        if awaited is not None:
-            self._port.suspended += 1
-            Deferred.fromCoroutine(self._resumed(serving, awaited)).addBoth(self._ended)
-
-    def _run(self, step: Callable[[Any], Any], argument: Any) -> Any:
-        """A call up to its next wait: what it waits for, None when it has ended. Then those that it woke."""
-        self._running = True
-        try:
-            awaited = step(argument)
-        except StopIteration:
-            awaited = None
-        finally:
-            self._running = False
-        if self._woken and not self._waking:
-            self._waking = True
-            while self._woken:
-                self._woken.popleft().callback(None)
-            self._waking = False
-        return awaited
-
-    @coroutine
-    def _resumed(self, serving: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
-        """The rest of a coroutine that was driven by hand as far as its first `awaited`."""
-        while awaited is not None:
-            step: Callable[[Any], Any] = serving.send
-            argument: Any = None
-            try:
-                argument = yield awaited
-            except GeneratorExit:
-                serving.close()
-                raise
-            except BaseException as problem:  # noqa: BLE001  passed on, not handled
-                step, argument = serving.throw, problem
-            if self._running:
-                turn: Deferred[None] = Deferred()
-                self._woken.append(turn)
-                yield turn
-            awaited = self._run(step, argument)
-
-    def _ended(self, result: object) -> object:
-        self._port.suspended -= 1
-        return result
 
 
 class Offered:

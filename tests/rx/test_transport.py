@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from rx import transport
 from rx.constants import RxCode
 from rx.errors import Abort, CallLost
-from rx.pace import Pace
+from rx.pace import LOOK_SECONDS, Pace
 from rx.peer import Address
 from rx.server import Server as RxServer
 from rx.streams import Buffer, BytesSource
@@ -19,6 +19,9 @@ from rx.transport import RxPort
 from rx.udp import Datagram, DatagramPort
 from tests.rx.example import Example, Server, pattern
 from tests.rx.ports import Ports, Wire
+
+GAPS = 10
+"""More short gaps than it takes for another to be expected."""
 
 
 class OnLoopback(TestCase):
@@ -65,20 +68,13 @@ class OnLoopback(TestCase):
             RxPort(reactor, *taken).start()
 
 
-class Expecting(Pace):
-    """Always expects something soon, and looks a few times."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._looks = 0
-
-    def rest(self) -> bool:
-        self._looks = 3
-        return True
-
-    def looking(self) -> bool:
-        self._looks -= 1
-        return self._looks > 0
+def expecting() -> Pace:
+    """Expects something soon, and looks twice: each look at its clock takes a third of the time it has."""
+    pace = Pace(count(step=LOOK_SECONDS / 3).__next__)
+    for _ in range(GAPS):
+        pace.came()
+        pace.rest()
+    return pace
 
 
 class Turns(SynchronousTestCase):
@@ -93,7 +89,7 @@ class Turns(SynchronousTestCase):
     def test_what_comes_soon_is_taken_without_the_reactor(self) -> None:
         """A port that expects datagrams soon serves a row of calls in one read; not while a procedure waits."""
         for expects, suspended, answered in ((False, 0, 1), (True, 1, 1), (True, 0, 3)):
-            self.ports.server._pace = Expecting() if expects else Pace()
+            self.ports.server._pace = expecting() if expects else Pace()
             self.ports.server.suspended = suspended
             results: list[int] = []
             self.patch(self.ports.wires[1], "receive", self.receive_after_client)
@@ -142,17 +138,17 @@ class Turns(SynchronousTestCase):
 
     def test_defects_cost_a_batch(self) -> None:
         """An exception in the engine is logged and loses what had come; the port goes on, and the call is answered."""
-        sound = self.ports.server.endpoint.receive_datagrams
+        sound = self.ports.server._take
         raised: list[int] = []
 
-        def defective(batch: list[Datagram], now: float) -> None:
+        def defective(batch: list[Datagram]) -> None:
             if raised:
-                sound(batch, now)
+                sound(batch)
             else:
                 raised.append(len(batch))
                 raise KeyError("a defect")
 
-        self.patch(self.ports.server.endpoint, "receive_datagrams", defective)
+        self.patch(self.ports.server, "_take", defective)
         call = Deferred.fromCoroutine(self.example.Add(1, 1))
         self.ports.pump()
         self.assertEqual((raised, len(self.flushLoggedErrors(KeyError))), ([1], 1))

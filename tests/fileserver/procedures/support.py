@@ -135,6 +135,7 @@ class Connection:
     def __init__(self, peer: Address, identity: Identity) -> None:
         self.peer = peer
         self.identity = identity
+        self.client: object = None
 
 
 class Call:
