@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from twisted.logger import Logger
 
 from afs.errors import VolumeError
-from fileserver.interfaces import Damaged, IVolumeFiles, NoSuchVolume, VolumeHeader
+from fileserver.interfaces import Damaged, Fenced, IVolumeFiles, NoSuchVolume, VolumeHeader
 from fileserver.volume.fsa import Event
 from fileserver.volume.recovery import recover
 from fileserver.volume.volume import FILE_SERVER, Volume
@@ -21,8 +21,8 @@ log = Logger(namespace="fileserver.volume")
 
 
 async def attach(volume: Volume) -> None:
-    """From PREATTACHED to ATTACHED, or SALVAGING when that is needed first. Raises Abort with what the client that
-    wanted it is told (dafs.md sections 1 and 2).
+    """From PREATTACHED to ATTACHED, or SALVAGING when that is needed first; PREATTACHED still where it is not known
+    whether the partition is ours. Raises Abort with what the client that wanted it is told (dafs.md sections 1 and 2).
     """
     volume.send(Event.DEMAND)
     files = None
@@ -57,6 +57,11 @@ async def attach(volume: Volume) -> None:
         if volume.surroundings.salvages.take(volume, Event.DAMAGED, str(problem)):
             return
         raise Abort(VolumeError.VSALVAGE) from problem
+    except Fenced as unsure:
+        log.warn("{volume} is not attached: {unsure}", volume=volume, unsure=unsure)
+        await _abandon(volume, files)
+        volume.send(Event.NOT_BLESSED)
+        return
     except OSError as problem:
         log.error("{volume} cannot be attached now: {problem}", volume=volume, problem=problem)
         await _abandon(volume, files)

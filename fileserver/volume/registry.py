@@ -324,6 +324,7 @@ class Registry:
         if state is VolumeState.ATTACHED or gate.frozen or self._stopping:
             return
         if state is VolumeState.PREATTACHED and not volume.special_status:
+            await self._answerable(volume)  # nothing can be attached before
             async with self.room.one_more():
                 if volume.state is VolumeState.PREATTACHED and not gate.frozen:
                     await attach(volume)

@@ -7,9 +7,24 @@ from errno import EIO
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from afs.errors import VolumeError
-from fileserver.interfaces import Damaged
+from fileserver.interfaces import Damaged, Fenced
 from fileserver.volume.fsa import VolumeState
 from tests.fileserver.volume.support import VOLUME, Base, use
+
+
+class Unsure:
+    """An `Ownership` of which nothing is known now and then."""
+
+    def __init__(self) -> None:
+        self.unsure = self.met = False
+        self.answer: Deferred[bool] = Deferred()
+
+    def check(self) -> None:
+        if self.unsure:
+            raise Fenced("the label was not read")
+
+    def settled(self) -> Deferred[bool]:
+        return self.answer
 
 
 class Attaching(Base):
@@ -89,6 +104,26 @@ class Attaching(Base):
         self.assertEqual(self.refused(use(server)), VolumeError.VOFFLINE)
         failing = False
         self.assertEqual(self.run_now(use(server)), VolumeState.ATTACHED)
+
+    def test_unsure_of_the_partition(self) -> None:
+        """While it is not known whose the partition is, whoever wants a volume waits, also if that is found out in the
+        middle; then it is attached.
+        """
+        server = self.started()
+        ownership = server.partition.ownership = Unsure()
+
+        async def fault(operation: str, volume_id: int, number: int) -> None:
+            if operation == "write_header" and not ownership.met:
+                ownership.met = ownership.unsure = True
+                raise Fenced("the label was not read")
+
+        server.disk.fault = fault
+        user = ensureDeferred(use(server))
+        self.assertNoResult(user)
+        self.assertEqual(server.volume().state, VolumeState.PREATTACHED)
+        ownership.unsure = False
+        ownership.answer.callback(True)
+        self.assertEqual(self.successResultOf(user), VolumeState.ATTACHED)
 
     def test_attached_once(self) -> None:
         """Users that come while it is being attached wait for it, and it is opened once."""
