@@ -19,7 +19,7 @@ from afs.types import (
     AFSVolSync,
 )
 from fileserver import rights
-from fileserver.interfaces import blocks
+from fileserver.interfaces import Damaged, blocks
 from fileserver.procedures.base import Base, Untranslated, disk_code, procedure
 from fileserver.status import Target, callback, data_stored, failed_status, status_stored
 from fileserver.volume.holding import CALL_BYTES, WINDOW_BYTES
@@ -265,13 +265,14 @@ class Files(Base):
 
 
 async def _piece(vn: Vn, pos: int, size: int) -> bytes:
-    """Exactly `size` bytes that the record says are there. Abort(EIO) when they are not."""
+    """Exactly `size` bytes that the record says are there. Raises Damaged when they are not, as after a store of which
+    neither all the data nor the record could be written (stock: afsfileprocs.c CheckLength).
+    """
     if not size:
         return b""
     piece = await vn.read(pos, size)
     if len(piece) != size:
-        log.error("{vn} has {found} bytes at {pos} where {size} should be", vn=vn, found=len(piece), pos=pos, size=size)
-        raise Abort(errno.EIO)
+        raise Damaged(f"{vn} has {len(piece)} bytes at {pos} where {size} should be")
     return piece
 
 

@@ -85,10 +85,10 @@ class Fetch(World):
         self.assertIn(b"somebody", content)
 
     def test_a_truncated_disk(self) -> None:
-        """Fewer bytes than the record says is EIO, and not a shorter file."""
+        """Fewer bytes than the record says are no shorter file: the volume is to be salvaged."""
         fid = self.create(content=b"x" * 100)
         self.partition.disk.volumes[VOLUME].contents[fid.Vnode].truncate(50)
-        self.refused(errno.EIO, self.on(1).FetchData64(fid, 0, 100, Bytes()))
+        self.refused(VolumeError.VSALVAGE, self.on(1).FetchData64(fid, 0, 100, Bytes()))
 
     def test_a_read_only_volume(self) -> None:
         """Its root is fetched like any other, on one promise for the whole volume."""
