@@ -23,6 +23,7 @@ from fileserver.interfaces import Fenced, StoreError
 from fileserver.partitions.inherited import Inherited
 from fileserver.partitions.journal import Contact
 from fileserver.partitions.label import LabelState
+from fileserver.partitions.lingering import Lingering
 from fileserver.partitions.means import Means, Mounted, Order
 from fileserver.partitions.mount import mount
 from fileserver.partitions.move import Down, move
@@ -64,6 +65,7 @@ class Partitions:
         self._tasks: dict[UUID, Deferred[VOPS]] = {}
         self._reporting: Deferred[None] | None = None
         self._telling: set[Deferred[bool]] = set()
+        self._lingering = Lingering(means)
         means.registry.met = self._met
 
     async def start(self) -> None:
@@ -103,6 +105,7 @@ class Partitions:
         if self._reporting is not None:
             self._reporting.cancel()
         await gatherResults(list(self._flows.values()))
+        self._lingering.stop()
         await self.means.registry.shutdown()
         stopping = [ensureDeferred(self._park(mounted)) for mounted in self.mounted.values()]
         self.mounted.clear()
@@ -216,6 +219,7 @@ class Partitions:
             mounted.inherited.follow(order.source, order.request.id)
         elif mounted.inherited is not None:
             mounted.inherited.tell()
+        self._lingering.returned(known.uuid)
         if order.takeover:
             await self.means.takeovers.begin(addresses)
             operation.step(VSTEP.ADDRESS)
@@ -285,7 +289,7 @@ class Partitions:
         mounted = self.mounted.get(known.uuid)
         if mounted is not None:
             try:
-                await take_down(self.means, mounted, operation, order)
+                self._lingering.leave(known.uuid, await take_down(self.means, mounted, operation, order))
             finally:
                 if self.means.registry.partition(known.number) is None:
                     del self.mounted[known.uuid]
@@ -311,11 +315,12 @@ class Partitions:
             return VOPS.DONE
         try:
             order = Order(force=True, automatic=True, deadline=YIELD_SECONDS)
-            await take_down(self.means, mounted, operation, order, asked=True)
+            left = await take_down(self.means, mounted, operation, order, asked=True)
         except (StoreError, OSError):
             if self.means.registry.partition(mounted.known.number) is not None:
                 await abandon(self.means, mounted)
             raise
+        self._lingering.leave(mounted.known.uuid, left)
         return VOPS.DONE
 
     def _begin(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import replace
 from uuid import UUID
 
@@ -14,13 +15,13 @@ from fileserver.interfaces import StoreError
 from fileserver.partitions.hooks import Verb, run_hook
 from fileserver.partitions.journal import Contact
 from fileserver.partitions.label import HeldLabel, Label
+from fileserver.partitions.lingering import Left
 from fileserver.partitions.means import DRAIN_SECONDS, MEMORY, Means, Mounted, Order, hook_seconds
 from fileserver.partitions.operations import Operation
 from fileserver.partitions.table import Known
 from fileserver.partitions.take import Refused
 from fileserver.partitions.tell import Told
 from fileserver.partitions.vldb import NoAnswer
-from fileserver.volume.gate import Refusal, no_volume
 
 log = Logger(namespace="fileserver.partitions")
 
@@ -30,9 +31,9 @@ runs answers in milliseconds, and who wants the partition elsewhere waits for th
 """
 
 
-async def take_down(means: Means, mounted: Mounted, operation: Operation, order: Order, asked: bool = False) -> None:
-    """Serve it no more, and let go of the label. Raises StoreError, OSError: what is left is done by unmounting
-    again; Refused: it is served as before.
+async def take_down(means: Means, mounted: Mounted, operation: Operation, order: Order, asked: bool = False) -> Left:
+    """Serve it no more, and let go of the label; its calls wait until it is decided what becomes of them. Raises
+    StoreError, OSError: what is left is done by unmounting again; Refused: it is served as before.
 
     `asked`: another server waits for it. That one finds all clients in the journal, and does not have to wait until we
     have told those that answer, or given up those that do not.
@@ -51,28 +52,28 @@ async def take_down(means: Means, mounted: Mounted, operation: Operation, order:
     told = Told(means.teller, means.teller.hosts(means.registry, known.number))
     volumes = await means.registry.vacate(known.number)
     operation.step(VSTEP.OFFLINE)
-    refusal: Refusal = no_volume
-    try:
-        if asked:
-            await _let_go(mounted)
-            operation.step(VSTEP.RELEASED)
-            await put_away(means, known, operation, order)
-        refusal = told.refusal
-        unreached = await told.everybody()
-        operation.count(VCOUNT.TOLD, len(told) - len(unreached))
-        operation.count(VCOUNT.UNREACHED, len(unreached))
-        if not asked:
-            await _leave(means, mounted, [Contact(each.address, each.uuid, told.volumes(each)) for each in unreached])
-            await _let_go(mounted)
-            operation.step(VSTEP.RELEASED)
-    except (StoreError, OSError):
-        if mounted.tenure is not None:
-            await mounted.tenure.stop()  # what is served no more must not be held either
-        raise
-    finally:
-        means.registry.dismiss(volumes, refusal)
-    if not asked:
-        await put_away(means, known, operation, order)
+    with ExitStack() as failing:
+        failing.callback(means.registry.dismiss, volumes)
+        try:
+            if asked:
+                await _let_go(mounted)
+                operation.step(VSTEP.RELEASED)
+                await put_away(means, known, operation, order)
+            unreached = await told.everybody()
+            operation.count(VCOUNT.TOLD, len(told) - len(unreached))
+            operation.count(VCOUNT.UNREACHED, len(unreached))
+            if not asked:
+                still = [Contact(each.address, each.uuid, told.volumes(each)) for each in unreached]
+                await _leave(means, mounted, still)
+                await _let_go(mounted)
+                operation.step(VSTEP.RELEASED)
+                await put_away(means, known, operation, order)
+        except (StoreError, OSError):
+            if mounted.tenure is not None:
+                await mounted.tenure.stop()  # what is served no more must not be held either
+            raise
+        failing.pop_all()
+    return Left(volumes, told.refusal)
 
 
 async def _leave(means: Means, mounted: Mounted, unreached: list[Contact]) -> None:
