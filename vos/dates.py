@@ -8,6 +8,8 @@ import re
 import time
 from bisect import bisect_right
 
+from vos.command import CommandError
+
 NEVER = 0xFFFF_FFFF
 
 UNIX_SECONDS = 200_000_000
@@ -38,6 +40,16 @@ class BadDate(ValueError):
     def __init__(self, code: int) -> None:
         super().__init__(code)
         self.code = code
+
+
+def need_date(word: str | None) -> int:
+    """Unix seconds; 0 where nothing is said. Raises CommandError."""
+    if word is None or word == "0":
+        return 0
+    try:
+        return parse_date(word)
+    except BadDate as problem:
+        raise CommandError(f"vos: failed to parse date '{word}' (error={problem.code}))\n") from None
 
 
 def parse_date(text: str) -> int:

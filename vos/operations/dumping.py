@@ -6,9 +6,10 @@ import time
 from functools import partial
 
 from afs.rpc.volser import VOLDUMPV2_OMITDIRS, ITBusy, ITOffline
-from rx.constants import RxCode, RxgenCode
+from rx.constants import RxgenCode
 from rx.errors import Abort, RxError
 from rx.streams import Sink
+from vos.errors import error_text
 from vos.operations.clones import READ_ONLY, add_deletion
 from vos.operations.copies import HIDDEN
 from vos.operations.locations import Location
@@ -19,10 +20,11 @@ from vos.undo import Step, Undo
 
 
 class NotWritten(Exception):
-    """What a sink raises that can take no more; why has been said."""
+    """What a sink raises that can take no more, with what stock makes of it; why has been said."""
 
-    code = int(RxCode.RX_CALL_DEAD)
-    """What stock makes of it."""
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 async def dump_volume(volume: int, at: Location, sink: Sink, *, since: int = 0, omitdirs: bool = False) -> None:
@@ -70,23 +72,6 @@ async def dump_clone(volume: int, at: Location, sink: Sink, *, since: int = 0, o
                 await trans.end()
 
 
-async def dump_size(volume: int, at: Location, *, since: int = 0) -> int:
-    """The bytes a dump would have. Raises OperationFailed."""
-    session = at.session
-    with explained(session):
-        async with Undo(session.output) as undo:
-            failed = f"Could not start transaction on the volume {volume} to be measured"
-            with doing(session, f"Starting transaction on volume {volume}...", failed):
-                unended = f"Could not end transaction on the volume {volume}"
-                trans = await begin(session, undo, at.server, at.partition, volume, ITBusy, unended=unended)
-            failed = "Could not start the measurement process "
-            with doing(session, f"Getting size of volume on volume {volume}...", failed):
-                found = await at.volser.GetSize(trans.id, _signed(since))
-            with doing(session, f"Ending transaction on volume {volume}...", unended, explained=False):
-                await trans.end()
-    return found.dump_size
-
-
 async def _clone(undo: Undo, volume: int, at: Location) -> tuple[int, Step]:
     """A clone, and what deletes it."""
     session = at.session
@@ -119,9 +104,8 @@ async def _dump(at: Location, trans: Transaction, volume: int, sink: Sink, since
     try:
         await _stream(at, trans, sink, since, omitdirs)
     except NotWritten as problem:
-        raise refuse(
-            session, "\nError while dumping volume \n   Possible communication failure", problem.code
-        ) from problem
+        text = f"Error while dumping volume \n   {error_text(problem.code)}"
+        raise refuse(session, f"\n{text}", problem.code) from problem
     except RxError as problem:
         session.output.part(" done\n")
         raise refuse(session, "Error in rx_EndCall", problem.code) from problem

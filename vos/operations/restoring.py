@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -61,24 +62,35 @@ class Restore:
     """What the VLDB names at another place stays there."""
 
 
-async def restore_volume(at: Location, source: Source, how: Restore, again: str = "") -> int:
+async def restore_volume(
+    at: Location,
+    source: Source,
+    how: Restore,
+    *,
+    check: Callable[[], None] | None = None,
+    again: str = "the same restore, once more",
+) -> int:
     """Restore a volume from a dump, and its entry in the VLDB; its id. Raises OperationFailed, and what the source
     raises but NotRead.
 
+    `check` raises NotRead for a dump that is none, before anything is deleted for it: stock finds it out afterwards.
     `again` is the command that does the same once more.
     """
     with explained(at.session):
-        return await _Restoring(at, source, how, again or "the same restore, once more").run()
+        return await _Restoring(at, source, how, check, again).run()
 
 
 class _Restoring:
     """See the module."""
 
-    def __init__(self, at: Location, source: Source, how: Restore, again: str) -> None:
+    def __init__(
+        self, at: Location, source: Source, how: Restore, check: Callable[[], None] | None, again: str
+    ) -> None:
         self._session = at.session
         self._at = at
         self._source = source
         self._how = how
+        self._check = check
         self._again = again
         self._kind = RO if how.readonly else RW
         self._volume = how.id
@@ -91,9 +103,7 @@ class _Restoring:
         shown, text = name.decode("utf-8", "surrogateescape"), vice_name(self._at.partition)
         output = self._session.output
         output.now(f"Restoring volume {shown} Id {self._volume} on server {self._at.host} partition {text} ..")
-        check = getattr(self._source, "check", None)
-        if check is not None:
-            self._need_whole(check)
+        self._need_whole()
         async with Undo(output) as undo:
             status = await self._fill(undo, name)
             output.now(" done\n")
@@ -136,11 +146,10 @@ class _Restoring:
             raise refuse(self._session, shown_error, VolserError.VOLSERBADOP)
         return name + READONLY_SUFFIX if suffixed else name
 
-    def _need_whole(self, check: object) -> None:
-        """A dump that is none is found out before anything is deleted for it; stock finds it afterwards."""
-        assert callable(check)
+    def _need_whole(self) -> None:
         try:
-            check()
+            if self._check is not None:
+                self._check()
         except NotRead as problem:
             raise refuse(self._session, "Could not transmit data", problem.code) from problem
 
