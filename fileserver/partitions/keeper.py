@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 from typing import Any
 from uuid import UUID, uuid4
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, FirstError, ensureDeferred, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -64,6 +64,7 @@ class Partitions:
         self._flows: dict[UUID, Deferred[None]] = {}
         self._tasks: dict[UUID, Deferred[VOPS]] = {}
         self._reporting: Deferred[None] | None = None
+        self._stopping = False
         self._telling: set[Deferred[bool]] = set()
         self._lingering = Lingering(means)
         means.registry.met = self._met
@@ -98,6 +99,7 @@ class Partitions:
 
     async def stop(self) -> None:
         """The server ends: volumes are closed and locks given up; labels and VLDB go on naming this server."""
+        self._stopping = True
         for task in list(self._tasks.values()):
             task.cancel()
         for telling in list(self._telling):
@@ -301,7 +303,7 @@ class Partitions:
     def _wanted_elsewhere(self, known: Known, reason: str) -> None:
         """Another server has claimed the partition, or has it already."""
         mounted = self.mounted.get(known.uuid)
-        if mounted is None or mounted.tenure is None or self.operations.running(known.uuid):
+        if mounted is None or mounted.tenure is None or self._stopping or self.operations.running(known.uuid):
             return
         log.warn("{reason}", reason=reason)
         operation = self.operations.begin(uuid4(), VOP.UNMOUNT, known.uuid)
@@ -358,6 +360,8 @@ class Partitions:
 
     def _run(self, operation: Operation, flow: Flow) -> None:
         def failed(failure: Failure) -> None:
+            if isinstance(failure.value, FirstError):
+                failure = failure.value.subFailure
             if not failure.check(StoreError, OSError, RxError, CancelledError):
                 log.failure("{op} a defect", failure, op=operation)
             state = VOPS.STUCK if failure.check(Down) else VOPS.FAILED
