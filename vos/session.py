@@ -53,8 +53,8 @@ class Session:
         self.cell_name = cell
         self.output = output
         self._vlservers = list(vlservers)
-        self._noresolve = noresolve
-        self._volser_port = volser_port
+        self.noresolve = noresolve
+        self.volser_port = volser_port
         self._connections = Connections(
             reactor, address=address, dead_seconds=DEAD_SECONDS, security=security or (lambda: None)
         )
@@ -92,7 +92,7 @@ class Session:
 
     def volser(self, server: IPv4Address) -> AFSVolPartitions:
         """The volume server of a file server."""
-        return self._connections.volser((str(server), self._volser_port))
+        return self._connections.volser((str(server), self.volser_port))
 
     def server(self, name: str) -> IPv4Address:
         """A server by its name or address. One on the loopback network is refused, unless the cell is there itself:
@@ -105,7 +105,7 @@ class Session:
 
     def name(self, address: IPv4Address) -> str:
         """How to show a server: by its name, if it has one and names are wanted."""
-        return str(address) if self._noresolve else self.resolved(address)
+        return str(address) if self.noresolve else self.resolved(address)
 
     def resolved(self, address: IPv4Address) -> str:
         """The name of a server, its address if it has none."""

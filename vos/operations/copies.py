@@ -25,7 +25,7 @@ from vos.undo import Undo
 CLOCK_SECONDS = 2
 """What changed in the second of a clone may be in it or not, so changes are sent from a little before (vsprocs.c)."""
 
-VOLSER_PORT, DEST_SSID = 7005, 1
+DEST_SSID = 1
 
 HIDDEN = VTDeleteOnSalvage | VTOutOfService
 """Of a volume that is not complete."""
@@ -38,7 +38,7 @@ def before(date: int) -> int:
 
 def destination(at: Location) -> destServer:
     """Where a server is to send a volume."""
-    return destServer(destHost=signed(at.server), destPort=VOLSER_PORT, destSSID=DEST_SSID)
+    return destServer(destHost=signed(at.server), destPort=at.session.volser_port, destSSID=DEST_SSID)
 
 
 async def open_source(undo: Undo, at: Location, volume: int, failed: str) -> Transaction:

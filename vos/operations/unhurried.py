@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -16,16 +17,28 @@ async def unhurried(call: Awaitable[T], made: Callable[[T], R]) -> R:
 
     An interrupt meanwhile takes effect after it; a second one cancels the call.
     """
-    result = Deferred.fromCoroutine(_awaited(call))
+    outcome: list[T | Failure] = []
+    waiting: Deferred[None] = Deferred()
+
+    def end(value: T | Failure) -> None:
+        outcome.append(value)
+        waiting.callback(None)  # which nobody waits for any more after an interrupt
+
+    running = Deferred.fromCoroutine(_awaited(call))
+    running.addBoth(end)
     interrupt: CancelledError | None = None
-    while not result.called:
+    while not outcome:
         try:
-            await _end_of(result)
+            await waiting
         except CancelledError as problem:
             if interrupt is not None:
-                result.cancel()
+                running.cancel()
             interrupt = problem
-    value = made(await result)
+            waiting = Deferred()
+    (result,) = outcome
+    if isinstance(result, Failure):
+        result.raiseException()
+    value = made(result)
     if interrupt is not None:
         raise interrupt
     return value
@@ -33,15 +46,3 @@ async def unhurried(call: Awaitable[T], made: Callable[[T], R]) -> R:
 
 async def _awaited(call: Awaitable[T]) -> T:
     return await call
-
-
-def _end_of(result: Deferred[Any]) -> Deferred[None]:
-    """Fires when the other has, and can be cancelled without that."""
-    ended: Deferred[None] = Deferred()
-
-    def tell(value: T) -> T:
-        ended.callback(None)
-        return value
-
-    result.addBoth(tell)
-    return ended
