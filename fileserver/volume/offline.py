@@ -118,7 +118,8 @@ async def _closed(volume: Volume, reason: str = "damaged") -> bool:
 
 async def _put_away(volume: Volume) -> None:
     header = volume.header
-    header.in_use = 0
+    if not volume.uncertain:
+        header.in_use = 0  # else the next attach makes it true again, as after a crash
     header.needs_salvaged |= volume.condemned
     try:
         if volume.writable or volume.marked or volume.condemned:

@@ -115,12 +115,16 @@ class Vnodes:
                     await _load(vn)
             _checked(context[number], fid.Unique)
 
-    async def release_exclusive(self, context: dict[int, Vn], *, complete: bool) -> None:
-        """And ends with."""
+    async def release_exclusive(self, context: dict[int, Vn], *, complete: bool, failed: bool = False) -> None:
+        """And ends with. `failed`: the disk did, and has perhaps taken a part of what belongs together."""
         try:
             if not complete:
                 await self._undo(context)
+        except OSError:
+            failed = True
+            raise
         finally:
+            self._volume.uncertain |= failed
             for vn in context.values():
                 vn.context = None
                 vn.fresh = False
@@ -297,7 +301,9 @@ class Exclusive:
         return tuple([context[fid.Vnode] for fid in self._fids])
 
     async def __aexit__(self, kind: type[BaseException] | None, *problem: object) -> None:
-        await self._vnodes.release_exclusive(self._context, complete=kind is None)
+        await self._vnodes.release_exclusive(
+            self._context, complete=kind is None, failed=kind is not None and issubclass(kind, OSError)
+        )
 
 
 def _number(fid: AFSFid) -> int:

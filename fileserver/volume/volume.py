@@ -65,6 +65,7 @@ class Volume(Automaton):
         "partition",
         "special_status",
         "surroundings",
+        "uncertain",
         "users",
     )
 
@@ -91,6 +92,7 @@ class Volume(Automaton):
         self.condemned = False  # damage was found: to ERROR as soon as nobody uses it
         self.dirty = False  # the header in memory differs from the one on disk
         self.marked = False  # the header on disk says that it is in use
+        self.uncertain = False  # the disk failed in the middle of a change: the next attach is to recover it
         self._header: VolumeHeader | None = None
         self._files: IVolumeFiles | None = None
         self._next_unique = 0  # what the next vnode gets
@@ -289,7 +291,7 @@ class Volume(Automaton):
         if self._vnodes is not None:
             self._vnodes.drop()
         self._files = self._header = self._vnodes = self._writing = None
-        self.dirty = False
+        self.dirty = self.uncertain = False
         self.surroundings.vlru.remove(self)
         self.surroundings.durability.closed(self)
         return files

@@ -7,13 +7,13 @@ from errno import EIO
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from afs.errors import VolumeError
-from fileserver.interfaces import Damaged, Fenced
+from fileserver.interfaces import Damaged, Fenced, OursAlone
 from fileserver.volume.fsa import VolumeState
 from tests.fileserver.volume.support import VOLUME, Base, use
 
 
-class Unsure:
-    """An `Ownership` of which nothing is known now and then."""
+class Unsure(OursAlone):
+    """One of which nothing is known now and then."""
 
     def __init__(self) -> None:
         self.unsure = self.met = False

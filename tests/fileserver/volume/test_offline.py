@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from errno import EIO
+
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from afs.errors import VolumeError
@@ -10,6 +12,7 @@ from fileserver.interfaces import Damaged
 from fileserver.volume.fsa import VolumeState
 from fileserver.volume.vn import DIRECTORY
 from fileserver.volume.volume import UNIQUIFIER_AHEAD
+from tests.fileserver.consistency import contradictions
 from tests.fileserver.volume.support import ANOTHER_DAY, VOLUME, Base, make_file, use
 
 
@@ -21,6 +24,31 @@ class Offline(Base):
         self.assertEqual(server.disk.volumes[VOLUME].header.in_use, 1)
         self.run_now(server.registry.shutdown())
         self.assertEqual(server.disk.volumes[VOLUME].header.in_use, 0)
+
+    def test_after_a_disk_error(self) -> None:
+        """Where the disk took only a part of a change the volume is closed as if after a crash: its next attach makes
+        it true again.
+        """
+        server = self.started()
+
+        async def fault(operation: str, volume_id: int, number: int) -> None:
+            if operation == "write_vnode" and number == 1:
+                raise OSError(EIO, "I/O error")
+
+        async def make() -> None:
+            async with server.registry.use(VOLUME) as volume:
+                server.disk.fault = fault
+                await make_file(volume, b"new", kind=DIRECTORY)
+
+        self.failureResultOf(ensureDeferred(make()), OSError)
+        server.disk.fault = None
+        self.run_now(server.registry.shutdown())
+        self.assertEqual(server.disk.volumes[VOLUME].header.in_use, 1)
+        server = self.run_now(server.crash())
+        self.run_now(use(server))
+        self.run_now(server.registry.shutdown())
+        files = self.run_now(server.partition.open_volume(VOLUME))
+        self.assertEqual(self.run_now(contradictions(files)), [])
 
     def test_shutdown_waits_for_users(self) -> None:
         """A call that was running finishes before its volume is closed; new ones are refused meanwhile."""
