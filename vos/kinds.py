@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +41,11 @@ def afs_uuid_text(uuid: UUID) -> str:
     """As stock vos writes one: with a dash more than usual."""
     plain = str(uuid)
     return f"{plain[:21]}-{plain[21:]}"
+
+
+def registration_lines(session: Session, uuid: UUID, addresses: Sequence[IPv4Address]) -> list[str]:
+    """A file server's UUID and addresses, and an empty line."""
+    return [f"UUID: {afs_uuid_text(uuid)}", *(session.name(address) for address in addresses), ""]
 
 
 def _uuid(session: Session, word: str) -> UUID:

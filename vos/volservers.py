@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Address
+from ipaddress import AddressValueError, IPv4Address
 
 from afs.names import VOLMAXPARTS, parse_partition, partition_name
 from afs.rpc.volser import diskPartition64
@@ -34,6 +34,14 @@ def server_named(session: Session, word: str, what: str = "server", status: int 
         return session.server(word)
     except CommandError:
         raise CommandError(f"vos: {what} '{word}' not found in host table\n", status) from None
+
+
+def host_named(session: Session, word: str) -> IPv4Address | None:
+    """An address that need not be of any server; with -noresolve no name is looked up. None for what is none."""
+    try:
+        return IPv4Address(word) if session.noresolve else session.server(word)
+    except (CommandError, AddressValueError):
+        return None
 
 
 def partition_named(word: str, status: int = FAILED) -> int:

@@ -1,0 +1,308 @@
+"""Our vos and stock's, each with a cell of its own that is like the other's, do the same and say the same: the life of
+volumes, command by command, also where it goes wrong. The VLDB numbers volumes, so even the ids are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import gatherResults
+from twisted.internet.threads import deferToThread
+
+from tests.interop.case import InteropTest
+from tests.interop.vldb_cells import VldbCell, stock_vlserver
+from tests.interop.vos_programs import OwnVos, Program, said, stock_vos
+
+MADE = """
+create fs1 a gold.v1
+create fs1 a gold.v1
+create fs1 b gold.v2 -maxquota 12345
+create fs1 b gold.q -maxquota 1G
+create fs1 b gold.q2 -maxquota 7X
+create fs1 b gold.q2 -maxquota 0x10
+create fs1 z gold.v3
+create fs1 zzz gold.v3
+create fs1 a gold.bad/name
+create fs1 a gold.bad/name -verbose
+create fs1 a 12345
+create fs1 a gold.name.longer.than.22.chars
+create fs1 a gold.v3.readonly
+create fs1 a gold.v3.backup
+create nohost a gold.v3
+create fs1 a gold.noauth -noauth
+create fs1 a gold.v4 -verbose
+create fs1 a gold.ids -id 536900000 -verbose
+create fs1 a gold.ids2 -id 536900000
+create fs1 a gold.ids3 -id 536900010 -roid 536900020 -verbose
+create fs1 a gold.ids4 -roid 0 -verbose
+create fs1 a gold.ids5 -id 12x
+create fs1 a gold.ids5 -id 0999
+create fs1 a gold.ids5 -roid 12x
+create fs1 a gold.enc -encrypt
+create -name gold.named -part b -server fs2 -max 10
+create fs1 a
+create fs1 a gold.x -nosuch
+listvldb
+listvol fs1 -long
+"""
+"""A scenario: what is in the cell is what the lines before have left."""
+
+CHANGED = """
+lock gold.v1
+lock gold.v1
+lock nosuch
+lock nosuch.readonly
+listvldb -name gold.v1
+unlock gold.v1 -verbose
+unlock gold.v1
+unlock 1
+lock gold.v1
+lock gold.v2
+unlockvldb fs2
+unlockvldb fs1 b
+unlockvldb nohost
+unlockvldb fs1 zz9
+listvldb -locked
+unlockvldb
+listvldb -locked
+rename gold.v2 gold.v2new -verbose
+examine gold.v2new
+rename gold.v2new gold.v2
+rename gold.v2 gold.v1
+rename gold.v2 gold.v2
+rename nosuch gold.v9
+rename gold.v2.readonly gold.v9
+rename gold.v2 gold.v9.backup
+rename gold.v2 12345
+rename gold.v2 gold.name.longer.than.22.chars
+setfields gold.v1 -maxquota 777
+setfields gold.v1 -maxquota 7x7
+setfields gold.v1 -clearuse
+setfields gold.v1 -clearVolUpCounter
+setfields gold.v1
+setfields nosuch -clearuse
+setfields 1 -clearuse
+examine gold.v1
+examine gold.v1 -format
+offline fs1 a gold.v1
+examine gold.v1
+online fs1 a gold.v1
+offline fs1 a gold.v1 -sleep 1
+offline fs1 a gold.v1 -busy
+offline fs1 a gold.v1 -sleep 1 -busy
+offline fs1 b gold.v1
+offline fs1 a nosuch
+offline fs1 zz9 gold.v1
+online nohost a gold.v1
+online fs1 a gold.v1.backup
+examine gold.v1
+size gold.v1
+size gold.v1 -dump
+size gold.v1 -dump -verbose
+size gold.v1 -dump -time 0
+size gold.v1 -dump -time 11/22/2026
+size gold.v1 -dump -time yesterday
+size gold.v1 -dump -server fs1 -partition a
+size gold.v1 -dump -server fs1
+size gold.v1 -dump -server nohost -partition a
+size gold.v1 -dump -server fs1 -partition zz9
+size gold.v1 -dump -server fs1 -partition b
+size nosuch
+size gold.v1.backup -dump
+endtrans fs1 12345
+endtrans fs1 x
+endtrans nohost 1
+status fs1
+"""
+
+CLONED = """
+backup gold.v1
+backup gold.v1 -verbose
+backup gold.v1.backup
+backup nosuch
+backup 1
+examine gold.v1.backup
+backupsys gold
+backupsys gold -dryrun
+backupsys gold.v -verbose
+backupsys ^gold.v[12]$ -server fs1
+backupsys ^gold.v[ -server fs1
+backupsys -xprefix ^gold.i gold.q
+backupsys gold -xprefix gold.v gold.i -dryrun -server fs1
+backupsys gold -exclude -xprefix gold.v -dryrun -verbose
+backupsys -xprefix gold ^x -dryrun -verbose
+backupsys gold -server fs2
+backupsys gold -partition b -dryrun
+backupsys gold -server nohost
+backupsys gold -partition zz9
+listvldb -name gold.v2
+addsite fs1 a gold.v1
+addsite fs2 a gold.v1 -verbose
+addsite fs2 a gold.v1
+addsite fs2 b gold.v1
+addsite fs2 z gold.v1
+addsite fs2 zz9 gold.v1
+addsite nohost a gold.v1
+addsite fs2 a nosuch
+addsite fs2 a gold.v2.readonly -roid 536900500 -verbose
+addsite fs1 a gold.v2 -roid 536900600
+addsite fs1 a gold.v4 -roid gold.v1
+addsite fs1 a gold.v4 -roid nosuch
+addsite fs2 a gold.v4 -valid
+listvldb -name gold.v1
+listvldb -name gold.v2
+listvldb -name gold.v4
+remsite fs2 a gold.v4
+remsite fs2 a gold.v4
+remsite fs2 z gold.v1
+remsite nohost a gold.v1
+remsite fs2 a gold.v1
+remsite fs2 a gold.v2.readonly -verbose
+remsite fs2 a nosuch
+listvldb -name gold.v1
+changeloc fs2 a gold.v2
+listvldb -name gold.v2
+changeloc fs1 b gold.v2 -verbose
+changeloc fs1 z gold.v2
+changeloc nohost b gold.v2
+changeloc fs1 b nosuch
+listvldb -name gold.v2
+rename gold.v1 gold.one -verbose
+rename gold.one gold.v1
+examine gold.v1.backup
+"""
+
+LOST = """
+delentry gold.v2
+delentry gold.v2
+delentry gold.q gold.q2 nosuch -dryrun
+delentry gold.q gold.v4.backup 12345
+delentry
+delentry gold.q -server fs1
+delentry -prefix gold
+delentry -partition a
+delentry -server fs1 -prefix gold.ids -dryrun
+delentry -server fs1 -partition zz9
+delentry -server nohost
+delentry -server fs1 -partition a -prefix gold.ids -verbose
+listvol fs1 b
+examine gold.v2
+syncvldb fs1 b -verbose -dryrun
+syncvldb fs1 b -verbose
+syncvldb fs1 a
+syncvldb fs2
+examine gold.v2
+syncvldb
+syncvldb nohost
+syncvldb -partition a
+syncvldb fs1 z
+syncvldb fs1 zz9
+syncvldb -volume gold.v1 -verbose
+syncvldb -volume gold.v1 -server fs1
+syncvldb -volume nosuch -verbose
+syncvldb -volume 536900000 -server fs1 -partition a
+syncvldb -volume gold.v1 -server fs1 -dryrun
+zap fs1 b 99999999
+zap fs1 b nosuch
+zap fs1 z gold.v2
+zap nohost a gold.v2
+zap fs1 zz9 gold.v2
+zap fs1 a gold.v1.backup -verbose
+zap fs1 b gold.v2 -backup
+zap fs2 b gold.named -verbose
+syncserv fs1
+syncserv fs1 b -verbose
+syncserv fs1 a -dryrun
+syncserv fs2 -verbose
+syncserv fs1 z
+syncserv nohost
+syncvldb fs1
+create fs1 a gold.force
+zap fs1 a gold.force -force
+zap fs1 a nosuch -force
+zap nohost a gold.force -force
+zap fs1 zz9 gold.force -force
+listvldb
+"""
+
+GONE = """
+backup gold.v1
+remove fs1 a gold.v1.backup -verbose
+backup gold.v1
+remove fs1 b gold.v1
+remove fs1 z gold.v1
+remove fs1 zz9 gold.v1
+remove nohost a gold.v1
+remove -server fs2 -id gold.v1
+remove -id gold.v1 -verbose
+remove -id gold.v1
+remove fs1 a 99999999
+remove -id 99999999
+remove -id nosuch
+remove -id gold.v4 -noauth
+lock gold.v4
+remove -id gold.v4
+unlock gold.v4
+remove -id gold.v4
+remove -id gold.force
+delentry gold.ids
+remove fs1 a 536900000
+listvldb
+listvol fs1
+listvol fs2
+listaddrs
+changeaddr 10.91.0.99 -remove
+changeaddr 10.91.0.11 10.91.0.99
+changeaddr 10.91.0.11
+changeaddr 10.91.0.11 10.91.0.12 -remove
+changeaddr nohost 10.91.0.12
+changeaddr fs1 nohost
+changeaddr 10.91.0.98 10.91.0.99
+setaddrs {fs1} -host fs1 10.91.0.61 -verbose
+listaddrs -printuuid
+setaddrs {fs1} -host fs2
+setaddrs {fs1} -host nohost
+setaddrs nonsense -host fs1
+setaddrs {fs1} fs1 -verbose -noresolve
+setaddrs {fs1} 10.91.0.11 -verbose -noresolve
+setaddrs 11111111-2222-3333-44-55-666666666666 10.91.0.71
+changeaddr 10.91.0.71 10.91.0.72 -force
+listaddrs
+remaddrs 11111111-2222-3333-44-55-666666666666 -verbose
+remaddrs 11111111-2222-3333-44-55-666666666666
+remaddrs nonsense
+listaddrs -noresolve
+"""
+
+SCRIPT = MADE + CHANGED + CLONED + LOST + GONE
+
+
+class Golden(InteropTest):
+    """Two cells of each kind of servers."""
+
+    async def compare(self, start_vlserver: Callable[..., Any]) -> None:
+        """Run the script with both programs."""
+        stock, own = [await deferToThread(VldbCell, self.new_network(), start_vlserver) for _ in range(2)]
+        programs = ((stock, stock_vos(stock.node)), (own, await deferToThread(OwnVos.on, own.node)))
+        theirs, ours = await gatherResults([deferToThread(_replay, *each) for each in programs])
+        different = [
+            f"{line}\n--- stock {wanted}\n--- ours  {seen}"
+            for (line, wanted), (_, seen) in zip(theirs, ours, strict=True)
+            if seen != wanted
+        ]
+        self.assertEqual(different, [], f"{len(different)} of {len(theirs)} differ\n" + "\n".join(different))
+
+    async def test_stock_servers(self) -> None:
+        """With stock servers."""
+        await self.compare(stock_vlserver)
+
+
+def _replay(cell: VldbCell, program: Program) -> list[tuple[str, tuple[int, str, str]]]:
+    lines = [line for line in SCRIPT.split("\n") if line]
+    return [(line, said(program(*_words(cell, line)))) for line in lines]
+
+
+def _words(cell: VldbCell, line: str) -> list[str]:
+    words = [word.format(**cell.uuids) if "{" in word else word for word in line.split()]
+    return words if "-noauth" in words else [*words, "-localauth"]
