@@ -108,6 +108,15 @@ class Vnode:
     acl: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """All vnodes of a volume: how many, the blocks they are charged, and their highest uniquifier, 0 without any."""
+
+    vnodes: int
+    blocks: int
+    uniquifier: int
+
+
 def blocks(length: int) -> int:
     """1 KiB blocks a vnode of that length is charged: an empty one costs one (volume.h nBlocks)."""
     return max(1, (length + 1023) // 1024)
@@ -257,6 +266,9 @@ class IVolumeFiles(Interface):
     async def vnodes() -> Sequence[tuple[int, int]]:
         """(number, uniquifier) of every vnode in use, both indexes, ascending: what allocation and recovery start
         from."""
+
+    async def tally() -> Tally:
+        """What the indexes add up to. Raises Damaged."""
 
     async def read_vnode(number: int) -> Vnode:
         """Raises NoSuchVnode, Damaged (bad magic)."""

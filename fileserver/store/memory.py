@@ -21,10 +21,12 @@ from fileserver.interfaces import (
     NoSuchVolume,
     Ownership,
     Space,
+    Tally,
     Vnode,
     VolumeExists,
     VolumeHeader,
     VolumeIds,
+    blocks,
 )
 
 CHUNK_SIZE = 65536
@@ -219,6 +221,12 @@ class MemoryVolumeFiles:
     async def vnodes(self) -> Sequence[tuple[int, int]]:
         await self._disk.before("vnodes", self.id)
         return [(number, vnode.uniquifier) for number, vnode in sorted(self._volume.vnodes.items())]
+
+    async def tally(self) -> Tally:
+        await self._disk.before("vnodes", self.id)
+        vnodes = self._volume.vnodes.values()
+        used = sum(blocks(vnode.length) for vnode in vnodes)
+        return Tally(len(vnodes), used, max((vnode.uniquifier for vnode in vnodes), default=0))
 
     async def read_vnode(self, number: int) -> Vnode:
         await self._disk.before("read_vnode", self.id, number)

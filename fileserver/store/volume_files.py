@@ -9,12 +9,12 @@ what makes a kill harmless: content before the record that names it, a record be
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from zope.interface import implementer
 
-from fileserver.interfaces import Damaged, IVolumeFiles, NoSuchVnode, Vnode, VolumeHeader
+from fileserver.interfaces import Damaged, IVolumeFiles, NoSuchVnode, Tally, Vnode, VolumeHeader, blocks
 from fileserver.store.at_hand import read_at_hand
 from fileserver.store.descriptors import Descriptor
 from fileserver.store.formats import (
@@ -92,6 +92,9 @@ class VolumeFiles:
 
     async def vnodes(self) -> Sequence[tuple[int, int]]:
         return sorted(await self._threads.run(self._scan))
+
+    async def tally(self) -> Tally:
+        return await self._threads.run(self._tally)
 
     async def read_vnode(self, number: int) -> Vnode:
         data = self._record_at_hand(number)
@@ -253,7 +256,18 @@ class VolumeFiles:
             ) from None
 
     def _scan(self) -> list[tuple[int, int]]:
-        found = []
+        return [(number, record.uniquifier) for number, record in self._records()]
+
+    def _tally(self) -> Tally:
+        count = used = highest = 0
+        for _, record in self._records():
+            count += 1
+            used += blocks(record.length_lo | record.length_hi << 32)
+            highest = max(highest, record.uniquifier)
+        return Tally(count, used, highest)
+
+    def _records(self) -> Iterator[tuple[int, Any]]:
+        """Number and record of every vnode in use, directories first. Raises Damaged."""
         for kind in _INDEXES:
             size = RECORD_SIZES[kind]
             data = _read_index(self._special(kind), kind)
@@ -265,8 +279,7 @@ class VolumeFiles:
                     number = 2 * (offset // size) + (1 if kind is Special.LARGE_INDEX else 2)
                     if record.magic != _MAGIC[kind]:
                         raise Damaged(f"volume {self.id}: vnode {number} has magic {record.magic:#x}")
-                    found.append((number, record.uniquifier))
-        return found
+                    yield number, record
 
     def _create(self, number: int, vnode: Vnode, content: bytes) -> None:
         inode, file = self.group.create_data(number, vnode.uniquifier, vnode.data_version)

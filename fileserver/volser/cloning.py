@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from errno import EXDEV
+from typing import Any
 
 from afs.acl import ALL_RIGHTS, SYSADMINID, AccessList, Entry
 from afs.names import VOLUME_NAME_MAX, base_name
@@ -13,7 +14,7 @@ from fileserver.directory import Directory
 from fileserver.interfaces import Vnode, VolumeHeader, blocks
 from fileserver.volume.checkout import Checkout
 from fileserver.volume.vn import DIRECTORY
-from fileserver.volume.volume import UNIQUIFIER_START
+from fileserver.volume.volume import MAX_INT32, MAX_UINT32, UNIQUIFIER_START
 from rx.errors import Abort
 
 READ_WRITE, READ_ONLY, BACKUP = 0, 1, 2
@@ -21,8 +22,24 @@ READ_WRITE, READ_ONLY, BACKUP = 0, 1, 2
 
 SUFFIX = {READ_ONLY: b".readonly", BACKUP: b".backup"}
 
+USAGE = (
+    "day_use",
+    "day_use_date",
+    "week_use",
+    "stat_reads",
+    "stat_writes",
+    "file_same_author",
+    "file_diff_author",
+    "dir_same_author",
+    "dir_diff_author",
+)
+"""What a volume that is filled anew keeps: how much it was used (vutil.c CopyVolumeStats)."""
+
 INITIAL_QUOTA = 5000
 """Blocks a new volume may hold until it is told otherwise (volprocs.c VolCreateVolume)."""
+
+UNIQUIFIER_JUMP = 5000
+"""A clone that becomes read-write gives out none of those its read-write volume gave out after the cloning."""
 
 ROOT_VNODE = ROOT_UNIQUE = 1
 ROOT_MODE = 0o777
@@ -42,6 +59,24 @@ def new_header(volume_id: int, parent: int, name: bytes, type: int, now: int) ->
         creation_date=now,
         update_date=now,
         copy_date=now,
+    )
+
+
+def converted(clone: VolumeHeader) -> VolumeHeader:
+    """Of the read-write volume that a clone becomes, whose own is lost (namei_ops.c convertVolumeInfo)."""
+    made = min(clone.creation_date, clone.copy_date)
+    return replace(
+        clone,
+        id=clone.parent,
+        type=READ_WRITE,
+        name=clone.name.removesuffix(SUFFIX[READ_ONLY]),
+        in_use=0,
+        dont_salvage=False,
+        clone_id=clone.id,
+        restored_from_id=clone.id,
+        uniquifier=min(clone.uniquifier + UNIQUIFIER_JUMP, MAX_UINT32),
+        creation_date=made,
+        copy_date=made,
     )
 
 
@@ -73,7 +108,9 @@ async def fill_clone(source: Checkout, target: Checkout, name: bytes, type: int,
     """A new clone: holds what the source holds, is not yet in service, and to be deleted unless its creator says
     otherwise.
     """
-    await source.files.clone_to(target.files)
+    await _copy(source, target)
+    if type == READ_ONLY:
+        source.header.clone_id = target.header.id
     header = _inherit(source.header, target.header)
     header.type = source.header.type if type == READ_WRITE else type
     header.name = name
@@ -83,8 +120,6 @@ async def fill_clone(source: Checkout, target: Checkout, name: bytes, type: int,
     if type == BACKUP:
         header.backup_date = source.header.backup_date = header.copy_date
         source.header.backup_id = header.id
-    elif type == READ_ONLY:
-        source.header.clone_id = header.id
     await _finish(source, target, header)
 
 
@@ -97,8 +132,8 @@ async def refresh_clone(source: Checkout, target: Checkout, now: int) -> None:
     kind = target.header.type
     target.header.needs_salvaged = True  # until this is complete: a half-done clone must not be served
     await target.write()
-    await source.files.clone_to(target.files)
-    header = _inherit(source.header, target.header)
+    await _copy(source, target)
+    header = replace(_inherit(source.header, target.header), **usage(target.header))
     header.type = kind
     if kind in SUFFIX:
         header.name = (base_name(source.header.name) + SUFFIX[kind])[:VOLUME_NAME_MAX]
@@ -109,6 +144,20 @@ async def refresh_clone(source: Checkout, target: Checkout, now: int) -> None:
         header.backup_date = source.header.backup_date = now
         source.header.backup_id = header.id
     await _finish(source, target, header)
+
+
+async def _copy(source: Checkout, target: Checkout) -> None:
+    """What is in the volumes. The source's counts are made anew with it, every vnode a file (clone.c DoCloneIndex)."""
+    await source.files.clone_to(target.files)
+    if source.header.type == READ_WRITE:
+        tally = await source.files.tally()
+        source.header.file_count = tally.vnodes
+        source.header.disk_used = min(tally.blocks, MAX_INT32)
+
+
+def usage(header: VolumeHeader) -> dict[str, Any]:
+    """The fields of USAGE."""
+    return {name: getattr(header, name) for name in USAGE}
 
 
 def _inherit(source: VolumeHeader, target: VolumeHeader) -> VolumeHeader:

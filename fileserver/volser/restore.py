@@ -16,8 +16,8 @@ from twisted.logger import Logger
 from afs.acl import ACL_SIZE, ALL_RIGHTS, SYSADMINID, AccessList, BadAccessList, Entry
 from afs.names import VOLUME_NAME_MAX
 from afs.rpc.volser import restoreCookie
-from fileserver.interfaces import Vnode, VolumeHeader, blocks
-from fileserver.volser.cloning import ROOT_VNODE
+from fileserver.interfaces import Vnode, VolumeHeader
+from fileserver.volser.cloning import ROOT_VNODE, usage
 from fileserver.volser.dump import BREATH, PIECE_SIZE
 from fileserver.volser.dump_format import (
     ACCESS_LIST,
@@ -99,14 +99,14 @@ async def restore(
             await breathe()
     await reader.end()
     await restored.remove_unmentioned()
-    await _recount(checkout, fields, breathe)
+    await _recount(checkout, fields)
     checkout.header = _header(checkout.header, fields, cookie)
     await checkout.sync()  # who moves a volume deletes its source next
     await checkout.write()
 
 
 def _header(own: VolumeHeader, fields: dict[str, Any], cookie: restoreCookie) -> VolumeHeader:
-    """Ids and copy date stay (vutil.c CopyVolumeHeader), as do the counts just made; usage starts again."""
+    """Ids, copy date (vutil.c CopyVolumeHeader) and usage stay, as do the counts just made."""
     return VolumeHeader(
         id=own.id,
         parent=own.parent,
@@ -120,25 +120,20 @@ def _header(own: VolumeHeader, fields: dict[str, Any], cookie: restoreCookie) ->
         disk_used=own.disk_used,
         file_count=own.file_count,
         **{name: fields.get(name, 0) for name in HEADER_FIELDS},
+        **usage(own),
     )
 
 
-async def _recount(checkout: Checkout, fields: dict[str, Any], breathe: Callable[[], Awaitable[None]]) -> None:
+async def _recount(checkout: Checkout, fields: dict[str, Any]) -> None:
     """Blocks and files are counted, and the uniquifier is beyond every one in use, whatever the stream says.
 
     A stream's count of files is kept when it is one less: those who make volumes do not count the root.
     """
-    used = 0
-    vnodes = await checkout.files.vnodes()
-    for count, (number, _) in enumerate(vnodes):
-        if count % BREATH == 0:
-            await breathe()
-        used += blocks((await checkout.files.read_vnode(number)).length)
+    tally = await checkout.files.tally()
     stated = fields.get("file_count", 0)
-    checkout.header.file_count = stated if stated == len(vnodes) - 1 else len(vnodes)
-    checkout.header.disk_used = min(used, MAX_INT32)
-    highest = max((unique for _, unique in vnodes), default=0)
-    following = highest + 1 if highest < MAX_UINT32 else UNIQUIFIER_START
+    checkout.header.file_count = stated if stated == tally.vnodes - 1 else tally.vnodes
+    checkout.header.disk_used = min(tally.blocks, MAX_INT32)
+    following = tally.uniquifier + 1 if tally.uniquifier < MAX_UINT32 else UNIQUIFIER_START
     fields["uniquifier"] = max(fields.get("uniquifier", 0), following)
 
 

@@ -106,6 +106,11 @@ class Transactions:
         self._by_id[transaction.id] = self._by_volume[volume_id, partition] = transaction
         return transaction
 
+    def deleted(self, volume_id: int, partition: int) -> bool:
+        """Whether the volume was deleted in a transaction that is still open: nothing of it is left."""
+        transaction = self._by_volume.get((volume_id, partition))
+        return transaction is not None and bool(transaction.vflags & VTDeleted)
+
     @asynccontextmanager
     async def opening(self, volume_id: int, partition: int, procedure: bytes) -> AsyncIterator[Transaction]:
         """A transaction that stays open after the context, unless that fails. Nobody can end it before."""
@@ -133,13 +138,18 @@ class Transactions:
             await self._release(transaction)
 
     @asynccontextmanager
-    async def use(self, tid: int, procedure: bytes) -> AsyncIterator[Transaction]:
-        """An open transaction, for one call. Raises Abort ENOENT when there is none, or its volume was deleted."""
+    async def use(self, tid: int, procedure: bytes = b"", *, wait: bool = True) -> AsyncIterator[Transaction]:
+        """An open transaction, for one call, which it has in mind unless that is yet to be said. Raises Abort ENOENT
+        when there is none, or its volume was deleted; VOLSERVOLBUSY when another call has it, and this shall not
+        `wait`.
+        """
         transaction = self._by_id.get(tid)
         if transaction is None or transaction.ended or transaction.vflags & VTDeleted:
             raise Abort(ENOENT)
+        if transaction.turn.locked and not wait:
+            raise Abort(VolserError.VOLSERVOLBUSY)
         transaction.users += 1
-        transaction.procedure = procedure
+        transaction.procedure = procedure or transaction.procedure
         transaction.used = self._now()
         try:
             async with transaction.turn:

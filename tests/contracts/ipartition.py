@@ -18,6 +18,7 @@ from fileserver.interfaces import (
     IVolumeFiles,
     NoSuchVnode,
     NoSuchVolume,
+    Tally,
     Vnode,
     VolumeExists,
     VolumeHeader,
@@ -178,6 +179,7 @@ class PartitionContract:
         self.assertEqual(await files.read_vnode(2), link)
         self.assertEqual(await files.read_vnode(40), odd)
         self.assertEqual(list(await files.vnodes()), [(1, 1), (2, 7), (40, 0xFFFFFFFF)])
+        self.assertEqual(await files.tally(), Tally(3, 2 + 1 + (5 << 20), 0xFFFFFFFF))
         changed = replace(odd, length=3, data_version=9)
         await files.write_vnode(40, changed)
         self.assertEqual(await files.read_vnode(40), changed)
@@ -199,6 +201,7 @@ class PartitionContract:
             ):
                 await self.refuses(NoSuchVnode, attempt)
         self.assertEqual(list(await files.vnodes()), [])
+        self.assertEqual(await files.tally(), Tally(0, 0, 0))
 
     async def test_returned_records_are_copies(self: Any) -> None:
         """Changing a record or header that was read or written changes nothing in the store."""

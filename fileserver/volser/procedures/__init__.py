@@ -1,12 +1,13 @@
 """AFSVol as this server answers it, and who may ask for what.
 
-SplitVolume is not served yet: RXGEN_OPCODE. Without the keeper of partition objects their RPCs are not served either.
+Without the keeper of partition objects their RPCs are not served: RXGEN_OPCODE.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from errno import EPERM
 
 from afs.errors import VolserError
 from afs.rpc.volpartitions import AFSVolPartitions
@@ -65,7 +66,7 @@ class VolumeServer:
         """The procedures for one call. Raises Abort VOLSERBAD_ACCESS where the caller may not make it."""
         operation = AFSVolPartitions.operations.get(call.opcode)
         if operation is not None and operation.name not in ANYONE and not self.is_administrator(call):
-            raise Abort(VolserError.VOLSERBAD_ACCESS)
+            raise Abort(EPERM if operation.name == "SplitVolume" else VolserError.VOLSERBAD_ACCESS)
         if self.partitions is None:
             return Dumps(self.registry, self.transactions, self.now, self.connect)
         procedures = Procedures(self.registry, self.transactions, self.now, self.connect)

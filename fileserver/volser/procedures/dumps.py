@@ -43,7 +43,8 @@ class Dumps(Clones):
         """`flags` says whether the stream is incremental, which the stream itself says better."""
         if cookie.type not in (READ_WRITE, READ_ONLY, BACKUP):
             raise Abort(EINVAL)
-        async with self._transactions.use(to_trans, b"Restore") as transaction:
+        # without waiting: who forwards a volume to itself would wait for the end of that
+        async with self._transactions.use(to_trans, b"Restore", wait=False) as transaction:
             if transaction.checkout.online or transaction.iflags & ITReadOnly:
                 raise Abort(EROFS)
             new = await is_new(transaction.checkout)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from errno import ENODEV
 
 from afs.errors import VolserError
+from afs.names import parse_partition
 from afs.rpc.volser import (
     AFSVol,
     ITOffline,
@@ -57,11 +58,12 @@ class Queries(AFSVol):
         )
 
     async def PartitionInfo64(self, name: bytes) -> diskPartition64:
-        for partition in self._registry.partitions():
-            if partition.name.encode() == name:
-                space = partition.space()
-                return diskPartition64(name=name, devName=name, free=space.free, minFree=space.total)
-        raise Abort(VolserError.VOLSERILLEGAL_PARTITION)
+        try:
+            partition = self._partition(parse_partition(name.decode("latin-1")))
+        except ValueError:
+            raise Abort(VolserError.VOLSERILLEGAL_PARTITION) from None
+        space, called = partition.space(), partition.name.encode()
+        return diskPartition64(name=called, devName=called, free=space.free, minFree=space.total)
 
     async def ListVolumes(self, partid: int, flags: int) -> tuple[volintInfo, ...]:
         return await self._list(partid, flags, BASE)
@@ -84,7 +86,7 @@ class Queries(AFSVol):
         )
 
     async def _list(self, partid: int, full: int, listing: Listing[Info]) -> tuple[Info, ...]:
-        ids = self._registry.ids(self._partition(partid))
+        ids = [each for each in self._registry.ids(self._partition(partid)) if not self._deleted(each, partid)]
         if not full:
             return tuple(listing.bare(volume_id, 0, b"") for volume_id in ids)
         entries = []
@@ -101,11 +103,14 @@ class Queries(AFSVol):
     async def _list_one(self, partid: int, volid: int, listing: Listing[Info]) -> tuple[Info, ...]:
         self._partition(partid)
         volume = self._registry.find(volid, partid)
-        if volume is None:
+        if volume is None or self._deleted(volid, partid):
             raise Abort(ENODEV)
         found = await entry(volume, self._transactions, listing, self._now(), single=True)
         assert found is not None, volume
         return (found,)
+
+    def _deleted(self, volume_id: int, partition: int) -> bool:
+        return self._transactions.deleted(volume_id, partition)
 
     def _partition(self, number: int) -> IPartition:
         partition = self._registry.partition(number)

@@ -22,7 +22,7 @@ from afs.rpc.volser import (
     volintSize,
     volser_status,
 )
-from fileserver.interfaces import IPartition, NoSuchVolume, StoreError
+from fileserver.interfaces import IPartition, NoSuchVolume, StoreError, VolumeHeader
 from fileserver.status import signed
 from fileserver.volser.cloning import (
     BACKUP,
@@ -61,14 +61,14 @@ class Changes(Queries):
         volid: int,
     ) -> tuple[int, int]:
         check_name(name)
-        if type not in (READ_WRITE, READ_ONLY, BACKUP):
+        if partition < 0 or type not in (READ_WRITE, READ_ONLY, BACKUP):
             raise Abort(EINVAL)
         if not volid:
             raise Abort(E2BIG)
         wants_root = parent != volid or type != READ_WRITE  # a restore brings its own
         async with (
             self._transactions.opening(volid, partition, b"CreateVolume") as transaction,
-            self._created(transaction, parent or volid, name, type) as checkout,
+            self._created(transaction, new_header(volid, parent or volid, name, type, self._now())) as checkout,
         ):
             if wants_root:
                 await create_root(checkout)
@@ -76,15 +76,12 @@ class Changes(Queries):
         return volid, transaction.id
 
     @asynccontextmanager
-    async def _created(
-        self,
-        transaction: Transaction,
-        parent: int,
-        name: bytes,
-        type: int,  # noqa: A002
-    ) -> AsyncIterator[Checkout]:
+    async def _created(self, transaction: Transaction, header: VolumeHeader) -> AsyncIterator[Checkout]:
         """A new volume in a transaction's hands; when it cannot be completed nothing of it stays."""
-        checkout = await self._create(transaction.partition, transaction.volume_id, parent, name, type)
+        where = self._registry.partition(transaction.partition)
+        if where is None:
+            raise Abort(EIO)
+        checkout = await self._registry.create(where, header)
         transaction.hold(checkout)
         try:
             yield checkout
@@ -94,12 +91,6 @@ class Changes(Queries):
             except (OSError, StoreError) as problem:
                 log.error("volume {id} not removed again: {problem}", id=transaction.volume_id, problem=problem)
             raise
-
-    async def _create(self, partition: int, volid: int, parent: int, name: bytes, type: int) -> Checkout:  # noqa: A002
-        where = self._registry.partition(partition)
-        if where is None:
-            raise Abort(EIO)
-        return await self._registry.create(where, new_header(volid, parent, name, type, self._now()))
 
     async def DeleteVolume(self, trans: int) -> None:
         async with self._transactions.use(trans, b"DeleteVolume") as transaction:
@@ -116,6 +107,8 @@ class Changes(Queries):
         if mode is None:
             raise Abort(EINVAL)
         async with self._transactions.opening(volume, partition, b"TransCreate") as transaction:
+            if partition < 0:
+                raise Abort(EINVAL)
             transaction.iflags = flags
             transaction.hold(await self._registry.check_out(volume, partition, mode))
         return transaction.id
