@@ -29,6 +29,7 @@ TWISTED_IN_RX = {
     "rx/clock.py",
     "rx/client.py",
     "rx/server.py",
+    "rx/steps.py",
     "rx/taps/faults.py",
 }
 """The driver, and the tap that holds calls. The engine, security and services know no reactor."""

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+import rx.call
 from tests.bench import bench_own, bench_wire
 from tests.interop.namespaces import CHECKOUT, Network, Node
 from tests.interop.ours import OurServers
@@ -129,10 +130,11 @@ def header(rounds: int) -> list[str]:
     revision = _output("git", "rev-parse", "--short", "HEAD")
     version = _output("dpkg-query", "-W", "-f=${Version}", "openafs-fileserver")
     load = f"load {os.getloadavg()[0]:.1f} at the start"
+    form = "compiled" if rx.call.__file__.endswith(".so") else "not compiled"
     return [
         f"## {time.strftime('%Y-%m-%d %H:%M')} UTC, {revision}: beside OpenAFS {version}",
         "",
-        f"{os.cpu_count()} cores, {load}, Linux {platform.release()}, Python {platform.python_version()}.",
+        f"{os.cpu_count()} cores, {load}, Linux {platform.release()}, Python {platform.python_version()}, {form}.",
         f"{rounds} rounds, alternating; median [min..max]. FUSE: stock `afsd.fuse`, {LARGE_FILE >> 20} MiB in one,",
         f"{SMALL_FILES} small files. vos: stock, of a volume with the large file. Calls: `vlload.c`,",
         f"`fsmix.c`, {LOAD_SECONDS} s each.",

@@ -258,7 +258,7 @@ class Node:
 
 def environment() -> dict[str, str]:
     """What programs in nodes see of our environment; TXAFS_RUN marks them as ours."""
-    kept = {name: value for name, value in os.environ.items() if re.match(r"(PATH|HOME|LANG|TXAFS_|PYTHONPATH)", name)}
+    kept = {name: value for name, value in os.environ.items() if re.match(r"PATH|HOME|LANG|TXAFS_|PYTHON.*PATH", name)}
     return kept | {"TXAFS_RUN": str(os.getpid()), "LC_ALL": "C", "TZ": "UTC"}
 
 

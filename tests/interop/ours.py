@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ def start_plugin(
 ) -> Daemon:
     """Start one of our plugins in a node, by `twistd` or what stands for it. Its output is the daemon's log."""
     command = [*twistd, "--nodaemon", "--pidfile=", plugin, *options]
-    return node.start(log or plugin, command, {"PYTHONPATH": str(CHECKOUT)})
+    return node.start(log or plugin, command, {"PYTHONPATH": os.environ.get("PYTHONPATH", str(CHECKOUT))})
 
 
 @dataclass
