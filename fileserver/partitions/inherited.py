@@ -2,7 +2,7 @@
 
 In a move that server tells them; we follow how it does, and if it ends without having told them, or died, we do it from
 the journal, as after any crash. Until they know, calls are held, so that nobody changes what another still believes:
-for HOLD_SECONDS at most, because a client that does not answer must not stop the others.
+for HOLD_SECONDS at most, because a client that does not answer must not stop the others. That one is `owed` the news.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from twisted.internet.defer import CancelledError, Deferred, FirstError, ensureDeferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from afs.rpc.volpartitions import VOPS, VSTEP, AFSVolPartitions
 from fileserver.partitions.journal import read_journal
+from fileserver.partitions.owed import Owed
 from fileserver.partitions.tell import Teller
 from fileserver.volume.gate import Gate
 from rx.errors import RxError
@@ -35,9 +36,9 @@ class Inherited:
 
     def __init__(self, reactor: Any, teller: Teller, gate: Gate, path: str) -> None:
         self.untold = True
-        """Some clients may believe what was promised."""
+        """Not all clients have been tried."""
+        self.owed = Owed(reactor, teller)
         self._reactor = reactor
-        self._teller = teller
         self._gate = gate
         self._path = path
         self._opening = reactor.callLater(HOLD_SECONDS, gate.thaw)
@@ -52,6 +53,13 @@ class Inherited:
         """Begin to follow the server that tells them as a part of this move."""
         self._begin(source, move)
 
+    def resume(self) -> None:
+        """Go on after `leave`: the partition stays."""
+        if self.untold:
+            self.tell()
+        else:
+            self.owed.resume()
+
     def over(self) -> Deferred[None]:
         """Fires when all have been told, or are known not to answer, or when it was left."""
         waiter: Deferred[None] = Deferred(lambda waiter: self._waiting.remove(waiter))
@@ -62,6 +70,7 @@ class Inherited:
 
     def leave(self) -> None:
         """Go no further; who has the partition next is to tell them."""
+        self.owed.stop()
         if self._telling is not None:
             self._telling.cancel()
         self._end()
@@ -74,9 +83,9 @@ class Inherited:
         if source is None or move is None or not await _told_by(source, move):
             pool = self._reactor.getThreadPool()
             contacts = await deferToThreadPool(self._reactor, pool, read_journal, self._path)
-            telling = [ensureDeferred(self._teller.tell_contact(contact)) for contact in contacts]
-            heard = await gatherResults(telling, consumeErrors=True)
-            log.info("{path}: {heard} of {all} clients told", path=self._path, heard=sum(heard), all=len(contacts))
+            await self.owed.tell(contacts)
+            owed = len(self.owed.contacts)
+            log.info("{path}: {all} clients told but {owed}", path=self._path, all=len(contacts), owed=owed)
         self.untold = False
 
     def _end(self) -> None:
@@ -106,6 +115,5 @@ async def _told_by(source: AFSVolPartitions, move: UUID) -> bool:
 
 def _not_told(failure: Failure) -> None:
     """The server ends or lets go while clients are being told; what else it may be is a defect."""
-    cause = failure.value.subFailure if isinstance(failure.value, FirstError) else failure
-    if not cause.check(CancelledError):
-        log.failure("clients were not told", cause)
+    if not failure.check(CancelledError):
+        log.failure("clients were not told", failure)

@@ -28,6 +28,7 @@ from fileserver.partitions.means import Means, Mounted, Order
 from fileserver.partitions.mount import mount
 from fileserver.partitions.move import Down, move
 from fileserver.partitions.operations import Operation, Operations
+from fileserver.partitions.owed import Owed
 from fileserver.partitions.report import report
 from fileserver.partitions.salvage import salvage
 from fileserver.partitions.table import Known
@@ -65,8 +66,9 @@ class Partitions:
         self._tasks: dict[UUID, Deferred[VOPS]] = {}
         self._reporting: Deferred[None] | None = None
         self._stopping = False
-        self._telling: set[Deferred[bool]] = set()
         self._lingering = Lingering(means)
+        self._owed = Owed(means.reactor, means.teller)
+        """Of partitions that came here and went on before their clients were known."""
         means.registry.met = self._met
 
     async def start(self) -> None:
@@ -102,12 +104,11 @@ class Partitions:
         self._stopping = True
         for task in list(self._tasks.values()):
             task.cancel()
-        for telling in list(self._telling):
-            telling.cancel()
         if self._reporting is not None:
             self._reporting.cancel()
         await gatherResults(list(self._flows.values()))
         self._lingering.stop()
+        self._owed.stop()
         await self.means.registry.shutdown()
         stopping = [ensureDeferred(self._park(mounted)) for mounted in self.mounted.values()]
         self.mounted.clear()
@@ -123,7 +124,7 @@ class Partitions:
             mounted.journal.close()
         if mounted.tenure is not None:
             try:
-                if not mounted.untold:
+                if not (mounted.untold or mounted.owed):
                     await mounted.tenure.write(state=LabelState.RELEASED)
             except (StoreError, OSError) as problem:
                 log.error("{name} looks as if the server had crashed: {why}", name=mounted.known.name, why=problem)
@@ -176,17 +177,11 @@ class Partitions:
         for each in heard.missing:
             self._missing(each)
 
-    def tell(self, contacts: Iterable[Contact]) -> None:
+    def tell(self, partition: UUID, contacts: Iterable[Contact]) -> None:
         """Begin to tell clients whom the server that had the partition could not reach."""
-        for contact in contacts:
-            telling = ensureDeferred(self.means.teller.tell_contact(contact))
-            self._telling.add(telling)
-            telling.addBoth(self._told, telling)
-
-    def _told(self, outcome: object, telling: Deferred[bool]) -> None:
-        self._telling.discard(telling)
-        if isinstance(outcome, Failure) and not outcome.check(CancelledError):
-            log.failure("a client was not told", outcome)
+        mounted = self.mounted.get(partition)
+        owed = self._owed if mounted is None or mounted.inherited is None else mounted.inherited.owed
+        ensureDeferred(owed.tell(contacts)).addErrback(lambda failure: failure.trap(CancelledError))
 
     def _missing(self, ours: PartitionObject) -> None:
         """The VLDB says that a partition is ours, and we do not serve it: what prevented that, or prevented us from
@@ -250,6 +245,8 @@ class Partitions:
             mounted.journal.note(host.address, host.uuid, volume.id)
         except (OSError, Fenced) as problem:
             log.error("{name}: {host} not noted: {why}", name=mounted.known.name, host=host, why=problem)
+        if mounted.inherited is not None:
+            mounted.inherited.owed.called(host.address, host.uuid)
 
     async def _move(
         self, known: Known, operation: Operation, order: Order, target: PartitionServer, dryrun: bool

@@ -15,7 +15,7 @@ from fileserver.channel import Address
 from fileserver.interfaces import IPartition
 from fileserver.partitions.hooks import HOOK_SECONDS
 from fileserver.partitions.inherited import Inherited
-from fileserver.partitions.journal import Journal
+from fileserver.partitions.journal import Contact, Journal
 from fileserver.partitions.label import Label
 from fileserver.partitions.table import Known, Table
 from fileserver.partitions.takeover import Takeovers
@@ -82,8 +82,13 @@ class Mounted:
 
     @property
     def untold(self) -> bool:
-        """Some clients may believe what the last owner promised."""
+        """Clients may believe what the last owner promised, and not all have been tried."""
         return self.inherited is not None and self.inherited.untold
+
+    @property
+    def owed(self) -> list[Contact]:
+        """Clients that were tried, and may believe it."""
+        return self.inherited.owed.contacts if self.inherited is not None else []
 
 
 @dataclass(slots=True)

@@ -20,8 +20,8 @@ from afs.errors import describe
 from afs.rpc.partitions import PARTITION_PAGE, PREASON, PartitionRequest, PartitionServer
 from afs.rpc.volpartitions import VCOUNT, VOPS, VSTEP, AFSVolPartitions, VolHost, VolMove
 from afs.types import NIL_UUID
-from fileserver.hosts import Host
 from fileserver.interfaces import StoreError
+from fileserver.partitions.journal import Contact
 from fileserver.partitions.label import LabelState
 from fileserver.partitions.listing import leave_listing
 from fileserver.partitions.means import DRAIN_SECONDS, Means, Mounted, Order
@@ -80,6 +80,8 @@ async def move(
     volumes = await means.registry.vacate(mounted.known.number)
     if mounted.journal is not None:
         mounted.journal.close()
+    if mounted.inherited is not None:
+        mounted.inherited.leave()
     operation.step(VSTEP.OFFLINE)
     try:
         await _handed_over(means, mounted, operation, volumes, wanted, order, peer)
@@ -88,7 +90,7 @@ async def move(
         await _recover(means, mounted, order, volumes, back, str(problem))
         raise
     operation.step(VSTEP.TAKEN)
-    await _tell(means, operation, volumes, told, wanted, peer)
+    await _tell(means, mounted, operation, volumes, told, wanted, peer)
     operation.count(VCOUNT.HELD, gate.held)
     operation.count(VCOUNT.ATTACHED, len(volumes))
     operation.count(VCOUNT.LONGEST, int((operation.now() - began) * 1000) if gate.held else 0)
@@ -159,23 +161,32 @@ async def _recover(
 
 
 async def _tell(
-    means: Means, operation: Operation, volumes: KnownVolumes, told: Told, wanted: VolMove, peer: AFSVolPartitions
+    means: Means,
+    mounted: Mounted,
+    operation: Operation,
+    volumes: KnownVolumes,
+    told: Told,
+    wanted: VolMove,
+    peer: AFSVolPartitions,
 ) -> None:
-    """Clients first, then the calls that wait for that."""
+    """Clients first, then the calls that wait for that. Who has not heard is left to the target, which tells all of
+    them where it does not come to know of that.
+    """
     means.registry.dismiss(volumes, told.refusal)
     unreached = await told.everybody()
     operation.count(VCOUNT.TOLD, len(told) - len(unreached))
     operation.count(VCOUNT.UNREACHED, len(unreached))
-    operation.step(VSTEP.TOLD)
+    left = [Contact(each.address, each.uuid, told.volumes(each)) for each in unreached] + mounted.owed
     try:
-        for start in range(0, len(unreached), PARTITION_PAGE):
-            page = unreached[start : start + PARTITION_PAGE]
-            await peer.TellHosts(wanted, tuple(_host(host, told.volumes(host)) for host in page))
+        for start in range(0, len(left), PARTITION_PAGE):
+            await peer.TellHosts(wanted, tuple(map(_host, left[start : start + PARTITION_PAGE])))
     except RxError as problem:
-        log.warn("{count} clients were not told: {problem}", count=len(unreached), problem=problem)
+        log.warn("{count} clients were not told: {problem}", count=len(left), problem=problem)
+    else:
+        operation.step(VSTEP.TOLD)
 
 
-def _host(host: Host, volumes: set[int]) -> VolHost:
-    address, port = host.address
-    ids = tuple(sorted(volumes)) if len(volumes) <= PARTITION_PAGE else ()
-    return VolHost(host.uuid or NIL_UUID, int(IPv4Address(address)), port, ids)
+def _host(contact: Contact) -> VolHost:
+    address, port = contact.address
+    ids = tuple(sorted(contact.volumes)) if len(contact.volumes) <= PARTITION_PAGE else ()
+    return VolHost(contact.uuid or NIL_UUID, int(IPv4Address(address)), port, ids)

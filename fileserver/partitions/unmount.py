@@ -46,8 +46,8 @@ async def take_down(means: Means, mounted: Mounted, operation: Operation, order:
     seconds = DRAIN_SECONDS if order.deadline is None else order.deadline
     if not await means.registry.drained(known.number, seconds, order.force):
         gate.thaw()
-        if mounted.inherited is not None and mounted.untold:
-            mounted.inherited.tell()
+        if mounted.inherited is not None:
+            mounted.inherited.resume()
         raise Refused(f"{known.name} is in use: -force cuts running calls off")
     told = Told(means.teller, means.teller.hosts(means.registry, known.number))
     volumes = await means.registry.vacate(known.number)
@@ -79,7 +79,7 @@ async def take_down(means: Means, mounted: Mounted, operation: Operation, order:
 async def _leave(means: Means, mounted: Mounted, unreached: list[Contact]) -> None:
     """The journal keeps those who are still to be told, by the next owner."""
     if mounted.journal is not None and not mounted.untold:
-        await means.in_thread(mounted.journal.rewrite, unreached)
+        await means.in_thread(mounted.journal.rewrite, [*unreached, *mounted.owed])
 
 
 async def _let_go(mounted: Mounted) -> None:

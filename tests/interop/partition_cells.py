@@ -21,7 +21,14 @@ from twisted.internet.threads import deferToThread
 
 from afs.client import FileClient
 from afs.keys import Key, KeyKind, local_token
-from afs.rpc.partitions import PREASON, PSTATE, PartitionObject, PartitionRequest, VLPartitions
+from afs.rpc.partitions import (
+    PREASON,
+    PSTATE,
+    PartitionObject,
+    PartitionRequest,
+    PartitionServer,
+    VLPartitions,
+)
 from afs.rpc.volpartitions import (
     PMOUNT,
     VOPS,
@@ -92,11 +99,13 @@ class PartitionCell:
         await self.start_vlserver()
         await self.start_servers(*self.names, twistd=twistd)
 
-    async def start_vlserver(self) -> None:
+    async def start_vlserver(self, twistd: Sequence[str] = (str(TWISTD),)) -> None:
         """Start it and wait until it serves."""
+        log = self.database.home / "afs-vlserver.log"
+        before = log.stat().st_size if log.exists() else 0
         options = ["--address", self.database.address, "--database", f"sqlite:///{self.database.home}/vldb.sqlite"]
-        self.daemons["db"] = start_plugin(self.database, "afs-vlserver", *options)
-        await self.said("db", "serving VL", 0)
+        self.daemons["db"] = start_plugin(self.database, "afs-vlserver", *options, twistd=twistd)
+        await self.said("db", "serving VL", before)
 
     async def start_servers(self, *names: str, twistd: Sequence[str] = (str(TWISTD),)) -> None:
         """Start these fileservers at once and wait until they serve."""
@@ -203,6 +212,12 @@ class PartitionCell:
         """As `mount`."""
         begun = await self.volser(name).UnmountPartition(self.order(force, deadline))
         return self._expected(name, await self.ended(name, begun), may)
+
+    async def move(self, source: str, target: str) -> VolOperation:
+        """From server to server, to the end. NodeFailed when it fails."""
+        order = VolPartitionOrder(self.uuid, PartitionRequest(uuid4()))
+        begun = await self.volser(source).MovePartition(order, PartitionServer(self.servers[target]))
+        return self._expected(source, await self.ended(source, begun), True)
 
     async def ended(self, name: str, operation: VolOperation) -> VolOperation:
         """The operation once it is over."""

@@ -137,7 +137,7 @@ class PartitionProcedures(AFSVolPartitions):
             raise Abort(EIO, str(problem)) from problem
 
     async def TellHosts(self, move: VolMove, hosts: Sequence[VolHost]) -> None:
-        self._partitions.tell(map(_contact, hosts))
+        self._partitions.tell(move.partition, map(_contact, hosts))
 
     async def ListKnownPartitions(self, after: UUID, limit: int) -> tuple[VolPartitionStates, UUID]:
         table = sorted(self._partitions.means.table, key=lambda known: known.uuid)
