@@ -54,7 +54,7 @@ class Teller:
 
     def hosts(self, registry: Registry, number: int) -> dict[Host, set[int]]:
         """Who is to be told about the volumes of a partition: whoever used them, and whoever has a promise, which may
-        be older than this process.
+        be older than this process; in an order that is the same whenever all else is.
         """
         found: dict[Host, set[int]] = {}
         uses = [(volume.id, host) for volume in registry.used(number) for host in volume.clients()]
@@ -63,7 +63,7 @@ class Teller:
         for volume_id, host in (*uses, *holders):
             if isinstance(host, Host) and not host.deleted:
                 found.setdefault(host, set()).add(volume_id)
-        return found
+        return dict(sorted(found.items(), key=lambda item: item[0].address))
 
     async def tell_host(self, host: Host, volume_ids: Iterable[int]) -> bool:
         """Tell a host we know, whose promises for these volumes are void from now on. Whether it heard; if not, it does
@@ -141,7 +141,8 @@ class Told:
 
     async def everybody(self) -> list[Host]:
         """Tell all hosts, at once; returns those that did not hear in time."""
-        heard = await gatherResults([ensureDeferred(self._tell(host, ids)) for host, ids in self._hosts.items()])
+        telling = [ensureDeferred(self._tell(host, ids)) for host, ids in self._hosts.items()]
+        heard = await gatherResults(telling, consumeErrors=True)
         return [host for host, did in zip(self._hosts, heard, strict=True) if not did]
 
     async def refusal(self, holder: Holder) -> Abort:
