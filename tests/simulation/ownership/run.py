@@ -253,7 +253,7 @@ def run(seed: int, history: list[str] | None = None, only: str = "") -> Outcome:
     """Raises Defect. What happened is added to the history. `only` names the one kind of trouble there is to be."""
     cell = Cell(seed)
     cell.history = history
-    with _current(cell), _unwound(cell):
+    with _current(cell), unwound(cell):
         return _run(cell, only)
 
 
@@ -362,7 +362,7 @@ def _current(cell: Cell) -> Iterator[None]:
 
 
 @contextmanager
-def _unwound(cell: Cell) -> Iterator[None]:
+def unwound(cell: Any) -> Iterator[None]:
     """What waits for ever is thrown away at the end, not before: that runs code. Coroutines complain of it."""
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     gc.collect()
