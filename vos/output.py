@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from afs.names import partition_name
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -38,10 +40,10 @@ class Output:
         self.out.write(text)
         self.out.flush()
 
-    def complain(self, text: str) -> None:
+    def complain(self, text: str, end: str = "\n") -> None:
         """A line on the standard error."""
         self.out.flush()
-        self.err.write(text + "\n")
+        self.err.write(text + end)
         self.err.flush()
 
     def json(self, data: Any) -> None:
@@ -54,3 +56,11 @@ def columns(rows: list[tuple[str, ...]], write: Callable[[str], None]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         write("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def vice_name(number: int) -> str:
+    """`/vicepX`; what is not a number of any partition as it is."""
+    try:
+        return partition_name(number)
+    except ValueError:
+        return str(number)

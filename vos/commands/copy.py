@@ -9,7 +9,7 @@ from vos.command import CommandError, command
 from vos.errors import OperationFailed
 from vos.operations.copying import copy_volume
 from vos.operations.locations import Location
-from vos.places import vice_name
+from vos.output import vice_name
 from vos.session import Session
 from vos.syntax import USAGE_STATUS
 from vos.volservers import FAILED, need_partition, server_named

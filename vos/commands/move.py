@@ -7,7 +7,7 @@ from typing import Annotated
 from vos.command import CommandError, command
 from vos.errors import OperationFailed
 from vos.operations.moving import NotThere, move_volume
-from vos.places import vice_name
+from vos.output import vice_name
 from vos.session import Session
 from vos.volservers import FAILED
 from vos.where import need_places, need_room

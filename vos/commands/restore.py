@@ -16,7 +16,7 @@ from vos.operations.deletion import network_order
 from vos.operations.entries import readwrite_site, same_server, sites
 from vos.operations.locations import Location
 from vos.operations.restoring import Date, Restore, restore_volume
-from vos.places import vice_name
+from vos.output import vice_name
 from vos.progress import bytes_passing
 from vos.session import Session
 from vos.transfer.dumps import DumpOrigin

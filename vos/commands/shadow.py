@@ -8,7 +8,7 @@ from vos.command import CommandError, command
 from vos.entries import text
 from vos.errors import OperationFailed
 from vos.operations.copying import copy_volume
-from vos.places import vice_name
+from vos.output import vice_name
 from vos.session import Session
 from vos.volservers import FAILED
 from vos.where import NO_VOLUME_ID, need_info, need_places, need_room

@@ -29,7 +29,7 @@ from vos.operations.locks import unlock
 from vos.operations.steps import refuse
 from vos.operations.subject import Subject
 from vos.operations.unhurried import unhurried
-from vos.places import vice_name
+from vos.output import vice_name
 from vos.session import Session
 from vos.undo import Undo
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from afs.rpc.volpartitions import AFSVolPartitions
-from vos.places import vice_name
+from afs.rpc.volser import AFSVol
+from vos.output import vice_name
 from vos.session import Session
 
 
@@ -19,7 +19,7 @@ class Location:
     partition: int
 
     @property
-    def volser(self) -> AFSVolPartitions:
+    def volser(self) -> AFSVol:
         """The volume server there."""
         return self.session.volser(self.server)
 

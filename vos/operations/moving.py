@@ -24,7 +24,7 @@ from vos.operations.deletion import delete_volume, network_order
 from vos.operations.locations import Location
 from vos.operations.steps import doing, refuse, step
 from vos.operations.transactions import Transaction, begin
-from vos.places import vice_name
+from vos.output import vice_name
 from vos.undo import Step, Undo
 
 CLONE_NAME = b"move-clone-temp"
@@ -142,7 +142,7 @@ class _Move:
             sites = [site for site in entries.sites(entry) if site[2] == VLSF_RWVOL]
             named = "".join(f" server {session.name(at)} partition {vice_name(number)} \n" for at, number, _ in sites)
             text = f"The volume {volume} is not on the specified site. \nThe current site is :{named}"
-            session.output.complain(text.removesuffix("\n"))
+            session.output.complain(text, end="")
             raise NotThere(VolserError.VOLSERVOLMOVED, text)
         self.begun = self.replacing = True
         await delete_volume(self._source, volume, "leftover")

@@ -27,7 +27,7 @@ from vos.operations.release_sites import Plan, send_to_sites
 from vos.operations.replicas import Complete, Replica, Replicated, first_reasons, reasons_text
 from vos.operations.steps import doing, explained, refuse, step
 from vos.operations.transactions import begin
-from vos.places import vice_name
+from vos.output import vice_name
 from vos.undo import Step, Undo
 
 CLONE_NAME = b"readonly-clone-temp"
@@ -170,7 +170,7 @@ class _Release:
     async def _make(self, found: Replicated, beside: Replica | None, clone: int, exists: bool, only_new: bool) -> bool:
         """Have the clone that is sent; whether sites that have had a release before need not have this one."""
         if exists and (beside is None or beside.flags & VLSF_DONTUSE):
-            await delete_volume(self._at, clone)
+            await delete_volume(self._at, clone, "the")
             exists = False
         updated = 0
         if only_new:

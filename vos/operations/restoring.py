@@ -24,7 +24,7 @@ from vos.operations.locations import Location
 from vos.operations.steps import explained, refuse, step
 from vos.operations.transactions import Transaction, adopt, begin
 from vos.operations.unhurried import unhurried
-from vos.places import vice_name
+from vos.output import vice_name
 from vos.undo import Undo
 
 
