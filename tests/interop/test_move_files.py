@@ -54,7 +54,7 @@ class MoveFilesTests(InteropTest):
             await self._move(cell, source, target)
             go_on.touch()
             self.assertEqual((await writing).check().out, str(len(WRITTEN)))
-            self.assertEqual(await cell.client("ca").read_file(f"/open{turn}"), WRITTEN.encode())
+            await self._stored(cell, f"/open{turn}")
 
     async def test_idle(self) -> None:
         """A client that did nothing reads what was changed since, not what it has cached; of files that were not
@@ -100,6 +100,14 @@ class MoveFilesTests(InteropTest):
             (await cell.vos("backup", VOLUME)).check()
             for suffix in (".readonly", ".backup"):
                 self.assertEqual(await self._read(node, f"{fuse.volume(VOLUME + suffix)}/file"), content)
+
+    async def _stored(self, cell: PartitionCell, path: str) -> None:
+        """Wait until all that was written has come: a FUSE client stores a file after it was closed."""
+        reader = cell.client("ca")
+        fid = await reader.resolve(path)
+        while (await reader.status(fid)).Length < len(WRITTEN):
+            await cell.pause()
+        self.assertEqual(await reader.read_file(path), WRITTEN.encode())
 
     async def _move(self, cell: PartitionCell, source: str, target: str) -> None:
         order = VolPartitionOrder(cell.uuid, PartitionRequest(uuid4()))
