@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 
 from tests.interop.case import InteropTest
 from tests.interop.namespaces import Result
 from tests.interop.test_own_vos import VOS
 from tests.interop.vldb_cells import VldbCell, our_vlserver, stock_vlserver
+from tests.interop.vos_programs import OwnVos
 
 MADE = """
 create fs1 a v.one
@@ -102,10 +102,6 @@ e v.one
 volinfo v.two
 """
 
-MANY_VOS = (sys.executable, "-m", "tests.interop.many_vos")
-MANY_SECONDS = 300.0
-"""For all of them, a tenth of a second each."""
-
 SPACE = re.compile(r"\d+ (?=K blocks|KB free|MB free)")
 
 
@@ -117,12 +113,11 @@ class SameCell(InteropTest):
         for line in MADE.split("\n"):
             if line:
                 cell.vos(*line.split()).check()
-        lines = [line.format(**cell.uuids) for line in LISTED.strip().splitlines()]
-        commands = "\n".join(json.dumps([*line.split(), "-localauth"]) for line in lines)
-        own = cell.node.run_now(*MANY_VOS, seconds=MANY_SECONDS, stdin=commands).check().out.splitlines()
+        own = OwnVos.on(cell.node)
         different = []
-        for line, answer in zip(lines, own, strict=True):
-            theirs, ours = cell.vos(*line.split()), Result(line, *json.loads(answer))
+        for line in LISTED.strip().splitlines():
+            words = line.format(**cell.uuids).split()
+            theirs, ours = cell.vos(*words), own(*words, "-localauth")
             if said(ours) != said(theirs):
                 different.append(f"{line}\n--- stock {said(theirs)}\n--- ours {said(ours)}")
         self.assertEqual(different, [], "\n".join(different))

@@ -21,8 +21,9 @@ def main(path: str) -> None:
     """Serve requests at a Unix socket, one after the other: {words, stdin} -> {status, out, err, seconds}."""
     _import_much()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(path)
+    listener.bind(path + ".new")
     listener.listen()
+    os.rename(path + ".new", path)  # whoever sees it may connect
     while True:
         connection, _ = listener.accept()
         with connection, connection.makefile("rwb") as stream:
