@@ -121,6 +121,8 @@ class Daemon:
     process: subprocess.Popen[bytes]
     log: Path
     output: IO[bytes] = field(repr=False)
+    begun: int
+    """Where in the log it begins, which those before it of the same name have written too."""
 
     @property
     def pid(self) -> int:
@@ -151,6 +153,10 @@ class Daemon:
             raise NodeFailed(f"{self.name} did not end on {number.name}; its log ends:\n{self.tail()}") from None
         self.output.close()
         return status
+
+    def said(self) -> str:
+        """What it printed."""
+        return self.log.read_bytes()[self.begun :].decode(errors="replace")
 
     def tail(self, size: int = 3000) -> str:
         """The end of what it printed."""
@@ -210,6 +216,7 @@ class Node:
         """Start a long-running program; its output goes to NAME.log in the node's directory."""
         log = self.home / f"{name}.log"
         output = open(log, "ab")  # noqa: SIM115 (lives as long as the daemon)
+        begun = output.tell()
         process = subprocess.Popen(
             self._enter(command),
             stdin=subprocess.DEVNULL,
@@ -217,7 +224,7 @@ class Node:
             stderr=subprocess.STDOUT,
             env=environment() | dict(variables or {}),
         )
-        daemon = Daemon(name, process, log, output)
+        daemon = Daemon(name, process, log, output, begun)
         wait_for(f"{name} to be started", lambda: not daemon.running() or _has_child(process.pid))
         self._daemons.append(daemon)
         return daemon

@@ -25,6 +25,19 @@ def start_plugin(
     return node.start(log or plugin, command, {"PYTHONPATH": os.environ.get("PYTHONPATH", str(CHECKOUT))})
 
 
+def wait_until_said(daemon: Daemon, words: str) -> None:
+    """Until a server has said this since its start. No call tries it: one that comes too early takes seconds."""
+
+    def said() -> bool:
+        if words in daemon.said():
+            return True
+        if not daemon.running():
+            raise NodeFailed(f"{daemon.name} ended: {daemon.tail()}")
+        return False
+
+    wait_for(f"{daemon.name} to say {words!r}", said, START_SECONDS)
+
+
 @dataclass
 class OurCell:
     """`afs-cell` on node fs1, as a user would run it; its directory is in the node's home. By default everybody on that
@@ -44,8 +57,7 @@ class OurCell:
         """Start it and wait for the line that says it is ready."""
         options = ["--directory", str(self.directory), "--cell", CELL, *self.options]
         self.daemon = start_plugin(self.node, "afs-cell", *options)
-        before = self.daemon.log.stat().st_size
-        wait_for("afs-cell to be ready", lambda: self._ready(before), START_SECONDS)
+        wait_for("afs-cell to be ready", self._ready, START_SECONDS)
 
     def stop(self) -> int:
         """SIGTERM; the exit status."""
@@ -59,11 +71,11 @@ class OurCell:
         """What afs-cell printed so far."""
         return self.daemon.log.read_text(errors="replace")
 
-    def _ready(self, start: int) -> bool:
+    def _ready(self) -> bool:
         if not self.daemon.running():
             log = self.directory / "log"
             raise NodeFailed(f"afs-cell ended: {self.output()}\n{log.read_text()[-3000:] if log.exists() else ''}")
-        return f"cell {CELL} ready:" in self.output()[start:]
+        return f"cell {CELL} ready:" in self.daemon.said()
 
 
 class OurServers:
@@ -79,7 +91,7 @@ class OurServers:
         self.fileserver = self.start_fileserver()
 
     def start_vlserver(self) -> Daemon:
-        """Start the vlserver and wait until it answers."""
+        """Start the vlserver and wait until it serves."""
         options = [
             *self._noauth,
             "--address",
@@ -88,23 +100,16 @@ class OurServers:
             f"sqlite:///{self.node.home}/vldb.sqlite",
         ]
         daemon = start_plugin(self.node, "afs-vlserver", *options)
-        wait_for("our vlserver to answer", lambda: self._answers(daemon, "listvldb"), START_SECONDS)
+        wait_until_said(daemon, "serving VL")
         return daemon
 
     def start_fileserver(self, *more: str) -> Daemon:
-        """Start the fileserver, with `more` options, and wait until its volume server answers and it is registered."""
+        """Start the fileserver, with `more` options, and wait until it serves."""
         state = self.node.home / "state"
         options = [*self._noauth, "--address", self.node.address, "--state", str(state), "--partition", "/vicepa"]
         options += ["--protection", "none", *more]
         daemon = start_plugin(self.node, "afs-fileserver", *options)
-        wait_for(
-            "our fileserver to answer", lambda: self._answers(daemon, "partinfo", address_of("fs1")), START_SECONDS
-        )
-        wait_for(
-            "our fileserver to register",
-            lambda: address_of("fs1") in self.vos("listaddrs", "-noresolve").out,
-            START_SECONDS,
-        )
+        wait_until_said(daemon, "serving AFSVol")  # which it does behind its registration
         return daemon
 
     def stop(self) -> None:
@@ -115,8 +120,3 @@ class OurServers:
     def vos(self, *words: str, stdin: str = "") -> Result:
         """Stock vos -noauth on the servers' node."""
         return self.node.run_now("vos", *words, "-noauth", stdin=stdin)
-
-    def _answers(self, daemon: Daemon, *words: str) -> bool:
-        if not daemon.running():
-            raise NodeFailed(f"{daemon.name} ended: {daemon.tail()}")
-        return self.vos(*words).status == 0

@@ -21,6 +21,9 @@ CACHE_BLOCKS = 500_000
 """Of the FUSE client's disk cache, 1 KiB each: two of the large test files."""
 CACHE_FILES = 3000
 """Chunks it may hold, of 256 KiB at most. The client creates so many files before it serves; its default takes 10 s."""
+STOCK_SECONDS = 120.0
+"""For a stock server to come up: some of them try again after a wait of half a minute."""
+DATABASE_PORTS = {"ptserver": 7002, "vlserver": 7003}
 RXKAD_KRB5, AES256 = 2, 18
 ANYUSER, ADMINISTRATORS, ALL_RIGHTS = -101, -204, 0x7F
 
@@ -77,38 +80,62 @@ def add_node(
 
 
 def start_database(node: Node, programs: Sequence[str] = ("vlserver", "ptserver")) -> dict[str, Daemon]:
-    """Start stock database servers and wait until they accept writes (udebug's recovery state 1f)."""
-    ports = {"ptserver": 7002, "vlserver": 7003}
+    """Start stock database servers and wait until they accept writes (udebug's recovery state 1f), which takes 4 s."""
     daemons = {name: node.start(name, [f"/usr/lib/openafs/{name}"]) for name in programs}
     for name, daemon in daemons.items():
-        probe = ["udebug", node.address, str(ports[name])]
-
-        def writable(daemon: Daemon = daemon, probe: list[str] = probe) -> bool:
-            if not daemon.running():
-                raise NodeFailed(f"{daemon.name} ended: {daemon.tail()}")
-            return "Recovery state 1f" in node.run_now(*probe, seconds=5).out
-
-        wait_for(f"{name} to have a quorum", writable, seconds=60)
+        wait_for_quorum(node, daemon, DATABASE_PORTS[name])
     return daemons
+
+
+def wait_for_quorum(node: Node, daemon: Daemon, port: int) -> None:
+    """Until a stock database server that was started accepts writes."""
+    words = ("udebug", node.address, str(port))
+    _wait_with(
+        {daemon.name: daemon},
+        f"{daemon.name} to have a quorum",
+        lambda: "Recovery state 1f" in node.run_now(*words, seconds=5).out,
+    )
 
 
 def start_fileserver(node: Node, options: Sequence[str] = ()) -> dict[str, Daemon]:
-    """Start a stock demand-attach fileserver, with options of its own, and wait until its volume server answers."""
+    """Start a stock demand-attach fileserver, with options of its own, and wait until its volume server answers.
+
+    One by one: who finds no socket of the one before sleeps for three seconds.
+    """
     commands = {
-        "dafileserver": ["/usr/lib/openafs/dafileserver", "-L", *options],
-        "davolserver": ["/usr/lib/openafs/davolserver"],
-        "salvageserver": ["/usr/lib/openafs/salvageserver"],
+        "salvageserver": ([], "salvsync.sock"),
+        "dafileserver": (["-L", *options], "fssync.sock"),
+        "davolserver": ([], ""),
     }
-    daemons = {name: node.start(name, command) for name, command in commands.items()}
-    wait_for(
-        "the stock fileserver to serve its partitions",
-        lambda: (
-            "Free space" in node.run_now("vos", "partinfo", node.address, "-noauth", seconds=10).out
-            and 7000 in node.udp_ports()
-        ),
-        seconds=60,
+    log = node.path("/var/log/openafs/FileLog")
+    log.unlink(missing_ok=True)
+    daemons: dict[str, Daemon] = {}
+    for name, (words, socket) in commands.items():
+        path = node.path("/var/lib/openafs/local") / socket
+        if socket:
+            path.unlink(missing_ok=True)
+        daemons[name] = node.start(name, [f"/usr/lib/openafs/{name}", *words])
+        _wait_with(daemons, f"{name} to make {path}", path.exists)
+    _wait_with(daemons, "the fileserver to have started", lambda: "File Server started" in log.read_text())
+    _wait_with(daemons, "the servers to have their ports", lambda: node.udp_ports() >= {7000, 7005})
+    _wait_with(
+        daemons,
+        "the volume server to answer",
+        lambda: "Free space" in node.run_now("vos", "partinfo", node.address, "-noauth", seconds=10).out,
     )
     return daemons
+
+
+def _wait_with(daemons: Mapping[str, Daemon], what: str, condition: Callable[[], bool]) -> None:
+    """Wait for what stock servers that run do; NodeFailed when one of them ends."""
+
+    def fulfilled() -> bool:
+        for daemon in daemons.values():
+            if not daemon.running():
+                raise NodeFailed(f"{daemon.name} ended: {daemon.tail()}")
+        return condition()
+
+    wait_for(what, fulfilled, STOCK_SECONDS)
 
 
 def stop_fileserver(daemons: dict[str, Daemon]) -> None:
@@ -133,20 +160,20 @@ class FuseClient:
         self.path = self.node.path("/afs")
 
     def start(self) -> None:
-        """Mount /afs in the node."""
+        """Mount /afs in the node, with an empty cache."""
+        self.node.run_now("find", "/var/cache/openafs", "-mindepth", "1", "-delete").check()
         directories = ["-mountdir", "/afs", "-confdir", "/etc/openafs", "-cachedir", "/var/cache/openafs"]
         self.node.start("afsd.fuse", ["/usr/sbin/afsd.fuse", *directories, *self.options])
         wait_for("afsd.fuse to mount", self._mounted)
 
     def stop(self) -> None:
-        """Unmount and wait for the client to be gone."""
+        """Unmount and wait for the client to be gone: it may store a file after a program has closed it."""
         self.node.run_now("umount", "/afs").check()
         wait_for("afsd.fuse to end", lambda: self.node.run_now("pgrep", "-x", "afsd.fuse").status != 0)
 
     def restart_cold(self) -> None:
         """The same client with an empty cache."""
         self.stop()
-        self.node.run_now("find", "/var/cache/openafs", "-mindepth", "1", "-delete").check()
         self.start()
 
     def volume(self, name: str) -> str:

@@ -12,8 +12,8 @@ from afs.client import FileClient
 from afs.rpc.volser import VOLDUMPV2_OMITDIRS, ITBusy
 from rx.streams import Buffer
 from tests.interop.case import InteropTest
-from tests.interop.namespaces import Network, Node, Result, wait_for
-from tests.interop.ours import START_SECONDS, OurServers, start_plugin
+from tests.interop.namespaces import Network, Node, Result
+from tests.interop.ours import OurServers, start_plugin, wait_until_said
 from tests.interop.stock import StockCell, add_node, address_of, start_database, start_fileserver
 
 LARGE = os.urandom(1 << 20) * 3 + b"and a little more"
@@ -152,12 +152,8 @@ class MoveTests(InteropTest):
         """Another of our fileservers in the cell."""
         node = add_node(network, "fs2")
         options = ["--noauth", "--noauth-from", address_of("fs1"), "--address", node.address, "--protection", "none"]
-        start_plugin(node, "afs-fileserver", *options, "--state", str(node.home / "state"), "--partition", "/vicepa")
-        wait_for(
-            "the second fileserver to register",
-            lambda: node.address in servers.vos("listaddrs", "-noresolve").out,
-            START_SECONDS,
-        )
+        options += ["--state", str(node.home / "state"), "--partition", "/vicepa"]
+        wait_until_said(start_plugin(node, "afs-fileserver", *options), "serving AFSVol")
 
     async def moved_and_released(self, node: Node, identity: str) -> None:
         async def vos(*words: str) -> str:

@@ -26,8 +26,8 @@ from rx.streams import Buffer, BytesSource
 from tests.interop import kerberos
 from tests.interop.case import InteropTest
 from tests.interop.kerberos import Realm
-from tests.interop.namespaces import Daemon, Node, wait_for
-from tests.interop.ours import START_SECONDS, start_plugin
+from tests.interop.namespaces import Daemon, Node
+from tests.interop.ours import start_plugin, wait_until_said
 from tests.interop.stock import CELL, add_node, address_of, start_database, start_fileserver
 
 USERS = ("admin", "alice", "bob", "carol", "stranger")
@@ -95,7 +95,7 @@ class GroupTests(InteropTest):
                 shutil.copy(source, self.config(self.second) / name)
         options = ["--address", self.second.address, "--state", str(self.second.home / "state")]
         self.ours: Daemon = start_plugin(self.second, "afs-fileserver", *options, "--partition", "/vicepa")
-        wait_for("our fileserver to serve", lambda: "serving AFSVol" in self.ours.tail(), START_SECONDS)
+        wait_until_said(self.ours, "serving AFSVol")
 
     def config(self, node: Node) -> Path:
         return node.home / "etc-openafs/server"

@@ -15,7 +15,7 @@ from afs.rpc.volpartitions import VOPS, VPART, AFSVolPartitions, VolOperation, V
 from rx.security.rxkad import Level, RxkadClient
 from tests.interop.case import InteropTest, program
 from tests.interop.namespaces import Node
-from tests.interop.ours import START_SECONDS, OurServers, start_plugin
+from tests.interop.ours import OurServers, start_plugin, wait_until_said
 from tests.interop.salvage import OLD_STATUS, findings
 from tests.interop.stock import (
     AES256,
@@ -97,7 +97,7 @@ class PartitionTests(InteropTest):
         (state / "sysid").write_bytes(node.path("/var/lib/openafs/local/sysid").read_bytes())
         options = ["--address", node.address, "--state", str(state), "--partition", "/vicepb"]
         ours = start_plugin(node, "afs-fileserver", *options)
-        await self.until(lambda: "serving AFSVol" in ours.log.read_text(), START_SECONDS)
+        await deferToThread(wait_until_said, ours, "serving AFSVol")
         token = local_token(Key(KeyKind.RXKAD_KRB5, 1, AES256, key))
         administrator = self.own_client(node, security=lambda: RxkadClient(token, Level.CRYPT))
         volser = administrator.volser((node.address, 7005))

@@ -27,7 +27,7 @@ from tests.interop import kerberos
 from tests.interop.case import InteropTest
 from tests.interop.kerberos import Realm
 from tests.interop.namespaces import Network, Node, Result, wait_for
-from tests.interop.ours import START_SECONDS, OurCell, start_plugin
+from tests.interop.ours import OurCell, start_plugin, wait_until_said
 from tests.interop.stock import CELL, add_node, address_of, key_file_ext, start_database, start_fileserver
 from xdr import String
 
@@ -63,11 +63,7 @@ class OurAuthenticatedServers:
         self.vlserver = start_plugin(node, "afs-vlserver", *common, "--database", database)
         state = ["--state", str(node.home / "state"), "--partition", "/vicepa", "--protection", "none"]
         self.fileserver = start_plugin(node, "afs-fileserver", *common, *state)
-        wait_for(
-            "our volume server to answer, which it does behind its registration",
-            lambda: self.vos("partinfo", address_of("fs1"), "-encrypt").status == 0,
-            START_SECONDS,
-        )
+        wait_until_said(self.fileserver, "serving AFSVol")  # which it does behind its registration
 
     @property
     def capture(self) -> Path:

@@ -17,9 +17,9 @@ from afs.rxstats import STAT_INDICES, WORDS, in_order
 from rx.service import Service
 from rx.transport import RxPort
 from tests.interop.case import InteropTest
-from tests.interop.namespaces import Node, wait_for
+from tests.interop.namespaces import Node
 from tests.interop.ours import OurServers
-from tests.interop.stock import add_node
+from tests.interop.stock import add_node, wait_for_quorum
 
 PROBES = 5
 RETRIEVE = ("RetrieveProcessRPCStats", "RetrievePeerRPCStats")
@@ -65,14 +65,8 @@ class RxStatsTests(InteropTest):
         """A stock vlserver that was told to count."""
         network = self.new_network()
         node = add_node(network, "fs1", key=os.urandom(32))
-        node.start("vlserver", ["/usr/lib/openafs/vlserver", "-enable_peer_stats", "-enable_process_stats"])
-        probe = ["udebug", node.address, "7003"]
-        await deferToThread(
-            wait_for,
-            "the vlserver to have a quorum",
-            lambda: "Recovery state 1f" in node.run_now(*probe, seconds=5).out,
-            60,
-        )
+        command = ["/usr/lib/openafs/vlserver", "-enable_peer_stats", "-enable_process_stats"]
+        await deferToThread(wait_for_quorum, node, node.start("vlserver", command), 7003)
         client = self.connect(add_node(network, "ca"), node.address)
         self.assertEqual(await self.probed(client), self.expected())
 

@@ -20,8 +20,8 @@ from afs.rpc.vl import VL, nvldbentry
 from afs.users import Authority, UserList
 from rx.transport import RxPort
 from tests.interop.case import InteropTest
-from tests.interop.namespaces import CHECKOUT, Node, NodeFailed, wait_for
-from tests.interop.stock import add_node, address_of
+from tests.interop.namespaces import CHECKOUT, Node, NodeFailed
+from tests.interop.stock import add_node, address_of, wait_for_quorum
 from tests.interop.vldb_cells import VldbCell, our_vlserver, stock_vlserver
 from tests.support.budget import Budget, budget
 from tests.vlserver.generator import CROWDED, WIDE, Generator, World
@@ -44,13 +44,7 @@ class StockFileTest(InteropTest):
         if database is not None:
             shutil.copy(database, node.path(DATABASE))
         daemon = node.start("vlserver", ["/usr/lib/openafs/vlserver", "-noauth"])
-
-        def writable() -> bool:
-            if not daemon.running():
-                raise NodeFailed(f"vlserver ended: {daemon.tail()}")
-            return "Recovery state 1f" in node.run_now("udebug", node.address, "7003", seconds=5).out
-
-        wait_for("the stock vlserver to have a quorum", writable, seconds=60)
+        wait_for_quorum(node, daemon, 7003)
         return node, daemon
 
     def client(self, address: tuple[str, int], node: Node | None = None) -> Any:

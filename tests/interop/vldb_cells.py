@@ -17,9 +17,19 @@ from afs.rpc.partitions import VLPartitions
 from rx.security.rxkad import Level, RxkadClient
 from rx.transport import RxPort
 from tests.interop.case import InteropTest
-from tests.interop.namespaces import SUBNET, Daemon, Network, Node, NodeFailed, Result, wait_for
-from tests.interop.ours import START_SECONDS, start_plugin
-from tests.interop.stock import AES256, CELL, add_node, address_of, start_database, start_fileserver, stop_fileserver
+from tests.interop.namespaces import SUBNET, Daemon, Network, Node, NodeFailed, Result
+from tests.interop.ours import start_plugin, wait_until_said
+from tests.interop.stock import (
+    AES256,
+    CELL,
+    DATABASE_PORTS,
+    add_node,
+    address_of,
+    start_database,
+    start_fileserver,
+    stop_fileserver,
+    wait_for_quorum,
+)
 
 SERVERS = ("fs1", "fs2")
 PARTITIONS = {"fs1": ("a", "b"), "fs2": ("a", "b", "c")}
@@ -40,8 +50,9 @@ class VldbCell:
         self.nodes = {name: add_node(network, name, key=self.key, partitions=PARTITIONS[name]) for name in SERVERS}
         self.node = self.nodes["fs1"]
         (self.partition(*SPARE) / NEVER_ATTACH).touch()
+        ptserver = self.node.start("ptserver", ["/usr/lib/openafs/ptserver"])
         self.vlserver = start_vlserver(self.node)
-        start_database(self.node, ["ptserver"])
+        wait_for_quorum(self.node, ptserver, DATABASE_PORTS["ptserver"])
         self.fileservers: dict[str, dict[str, Daemon]] = {}
         for name in SERVERS:
             self.start(name)
@@ -53,10 +64,8 @@ class VldbCell:
         return self.node.run_now("vos", *filled, "-localauth", stdin=stdin)
 
     def start(self, name: str) -> None:
-        """Start the fileserver there, and wait until it has tried to register."""
+        """Start the fileserver there. It has tried to register then."""
         self.fileservers[name] = start_fileserver(self.nodes[name])
-        log = self.nodes[name].home / "log/FileLog"
-        wait_for(f"{name} to have started", lambda: "File Server started" in log.read_text(), 60)
 
     def stop(self, name: str) -> None:
         """Shut it down."""
@@ -120,13 +129,7 @@ def our_vlserver(node: Node) -> Daemon:
     """Start ours on the same configuration, and wait until it answers."""
     options = ["--address", node.address, "--database", f"sqlite:///{node.home}/vldb.sqlite"]
     daemon = start_plugin(node, "afs-vlserver", *options)
-
-    def answers() -> bool:
-        if not daemon.running():
-            raise NodeFailed(f"afs-vlserver ended: {daemon.tail()}")
-        return node.run_now("vos", "listvldb", "-noauth", seconds=5).status == 0
-
-    wait_for("our vlserver to answer", answers, START_SECONDS)
+    wait_until_said(daemon, "serving VL")
     return daemon
 
 
