@@ -33,8 +33,9 @@ LOOKS = 0.5
 """How often the idle client looks after a change; else it has what it was promised by a server further back."""
 WAITS = 0.3
 """How often the dead server comes back only when our clients have given it up."""
-LOOKS_AT_FILES = 500
-"""Ten seconds, in which a server that has lost a partition has closed what it had open."""
+LOOK_SECONDS = 0.2
+LOOKS_AT_FILES = 100
+"""Twenty seconds, in which a server that has lost a partition has closed what it had open."""
 REPEATED = (errno.ENOENT, errno.ENODEV)
 """What a stock client says of a remove that was executed before, the second once a server has refused the volume."""
 
@@ -127,13 +128,16 @@ class MovesUnderLoadTests(InteropTest):
         await moving.fuses_worked(BACK_SECONDS)
 
     async def _let_go(self, name: str) -> None:
-        """Wait until a server has nothing of the partition open, and so cannot write to it."""
+        """Wait until a server has nothing of the partition open, and so cannot write to it. What a refused call had
+        open is closed with its traceback.
+        """
         left: list[str] = []
         for _ in range(LOOKS_AT_FILES):
             left = _open_files(self.moving.cell, name)
             if not left:
                 return
-            await self.moving.cell.pause()
+            self.moving.cell.daemons[name].send(signal.SIGUSR1)
+            await _pause(LOOK_SECONDS)
         self.fail(f"{name} still has open {left}")
 
     async def _idle(self, last: bool) -> None:

@@ -2,11 +2,14 @@
 
 A stock client whose server dies between executing a remove and answering it asks the next one, finds nothing there, and
 says so. That this is the reason is seen from DIRECTORY/removes-HOST, a name a line, written before each is executed.
+SIGUSR1 makes the server collect its garbage: what is open then somebody holds.
 """
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -33,6 +36,7 @@ def main() -> None:
         return await remove(names, dir_fid, name, wants_directory=wants_directory)
 
     Names._remove = told  # type: ignore[assignment, method-assign]
+    signal.signal(signal.SIGUSR1, lambda *_: gc.collect())
     twistd.run()
 
 
