@@ -57,6 +57,7 @@ class Served(TestCase):
     async def test_rights_of_a_machine(self) -> None:
         """A list that names a group of machines lets those in; a server without a quorum is passed over."""
         lonely, voted = self.new_port(), self.new_port()
+        Server(lonely).add(PR, lambda call: Ptserver())
         lonely.tranquil(UbikError.UNOQUORUM)
         Server(voted).add(PR, lambda call: Ptserver())
         client, root = await self.serving(lonely.address, voted.address)

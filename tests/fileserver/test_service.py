@@ -9,6 +9,7 @@ from uuid import UUID
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import TestCase
 
+import rx.connection
 from afs.acl import parse_rights
 from afs.client import store_status
 from afs.errors import VolumeError
@@ -19,6 +20,9 @@ from fileserver.interfaces import Damaged
 from fileserver.registration import own_uuid, read_sysid, write_sysid
 from rx.errors import Abort, RxError
 from tests.support.cell import Fileserver, start_cell
+
+DEAD_SECONDS = 1.0
+"""Silence after which a client takes a server for dead here."""
 
 
 class Serving(TestCase):
@@ -105,7 +109,8 @@ class Registering(TestCase):
         await fileserver.stop()
         await cell.stop_vlserver()
         await fileserver.start(cell.vlserver_address, ready=False)
-        client = cell.client(dead_seconds=1.0)
+        self.patch(rx.connection, "LEAST_DEAD_SECONDS", DEAD_SECONDS)
+        client = cell.client(dead_seconds=DEAD_SECONDS)
         fs = client.fs((str(fileserver.address), fileserver.port))
         with self.assertRaises(RxError):
             await fs.GetTime()

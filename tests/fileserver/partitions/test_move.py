@@ -11,6 +11,7 @@ from uuid import uuid4
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
+import rx.connection
 from afs.errors import VolumeError
 from afs.rpc.partitions import PSTATE, PartitionRequest, PartitionServer
 from afs.rpc.vl import VLADDR_UUID, ListAddrByAttributes
@@ -21,9 +22,11 @@ from fileserver.partitions.journal import read_journal
 from fileserver.volume.fsa import VolumeState
 from fileserver.volume.gate import Gate
 from rx.errors import Abort
-from rx.timers import LEAST_DEAD_SECONDS
 from tests.fileserver.partitions.test_keeper import SharedCase
 from tests.support.cell import start_cell
+
+DEAD_SECONDS = 1.0
+"""Silence after which a client takes a server for dead here."""
 
 
 class MoveCase(SharedCase):
@@ -197,7 +200,8 @@ class Moves(MoveCase):
 
     async def test_after_a_crash(self) -> None:
         """Our client finds the server that has the partition when the one that had it is silent."""
-        client = self.cell.client(dead_seconds=LEAST_DEAD_SECONDS)
+        self.patch(rx.connection, "LEAST_DEAD_SECONDS", DEAD_SECONDS)
+        client = self.cell.client(dead_seconds=DEAD_SECONDS)
         self.assertEqual(await client.read_file("/file"), b"content")
         await self.cell.fileservers[0].stop()
         self.assertEqual((await self.mount(1, flags=PMOUNT.FORCE)).state, VOPS.DONE)

@@ -10,6 +10,8 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+import fileserver.rxchannel
+import rx.connection
 from afs.acl import ALL_RIGHTS
 from afs.errors import VolumeError
 from afs.types import AFSFid
@@ -19,6 +21,8 @@ from tests.support.budget import budget
 from tests.support.cell import Cell, start_cell
 
 EVERYTHING = "rlidwk"
+DEAD_SECONDS = 1.0
+"""Silence after which the server takes a client for dead here."""
 
 
 class Stalled:
@@ -193,18 +197,21 @@ class Wire(TestCase):
             await self._pause(0.01)
 
     async def test_a_dead_holder(self) -> None:
-        """A holder whose machine is gone delays a store by seconds, once; then nobody waits for it."""
+        """A holder whose machine is gone delays a store until it counts as dead, once; then nobody waits for it."""
         fid = await self.create(content=b"x")
+        self.patch(rx.connection, "LEAST_DEAD_SECONDS", DEAD_SECONDS)
+        self.patch(fileserver.rxchannel, "BREAK_SECONDS", DEAD_SECONDS)
         gone = self.cell.client()
         await gone.status(fid)
         await gone.stop()
         clock = self._reactor()
         before = clock.seconds()
         await self.a.store(fid, b"y", 0, 1)
-        self.assertLess(clock.seconds() - before, 15)
+        first = clock.seconds() - before
+        self.assertLess(first, 10 * DEAD_SECONDS)
         before = clock.seconds()
         await self.a.store(fid, b"z", 0, 1)
-        self.assertLess(clock.seconds() - before, 2)
+        self.assertLess(clock.seconds() - before, first / 2)
 
     def _reactor(self):  # type: ignore[no-untyped-def]
         from twisted.internet import reactor
