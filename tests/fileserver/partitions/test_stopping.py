@@ -26,7 +26,7 @@ class Stopping(SynchronousTestCase):
     def setUp(self) -> None:
         self.closing: Deferred[None] = Deferred()
         registry: Any = SimpleNamespace(shutdown=lambda: self.closing, partition=lambda _: None)
-        means: Any = SimpleNamespace(reactor=Clock(), registry=registry, table=[])
+        means: Any = SimpleNamespace(reactor=Clock(), registry=registry, table=[], teller=None)
         self.partitions = Partitions(means, lambda: 0.0)
 
     def test_claimed_meanwhile(self) -> None:
