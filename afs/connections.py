@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from afs.rpc.partitions import VLPartitions
-from afs.rpc.volpartitions import AFSVolPartitions
 from rx.client import Connection
 from rx.security.interfaces import ISecurity
 from rx.service import Caller
 from rx.transport import RxPort
+
+if TYPE_CHECKING:
+    from afs.rpc.partitions import VLPartitions
+    from afs.rpc.volpartitions import AFSVolPartitions
 
 Address = tuple[str, int]
 
@@ -58,10 +60,14 @@ class Connections:
 
     def vl(self, server: Address) -> VLPartitions:
         """The volume location service of a server, which may be a stock one."""
+        from afs.rpc.partitions import VLPartitions  # takes time, and not every program calls both
+
         return VLPartitions.client(self.caller(server, VLPartitions.service_id))
 
     def volser(self, server: Address) -> AFSVolPartitions:
         """The volume service of a server, which may be a stock one."""
+        from afs.rpc.volpartitions import AFSVolPartitions
+
         return AFSVolPartitions.client(self.caller(server, AFSVolPartitions.service_id))
 
     def caller(self, server: Address, service_id: int) -> Caller:

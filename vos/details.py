@@ -25,7 +25,8 @@ from vos.command import CommandError
 from vos.errors import error_text
 from vos.follow import name_of, summary
 from vos.listing import Whereabouts, as_data, list_definitions
-from vos.places import get_object, reach, server_name, vice_name
+from vos.output import vice_name
+from vos.places import get_object, reach, server_name
 from vos.session import Session
 
 ASK_SECONDS = 3.0
@@ -64,7 +65,7 @@ async def show_partition(session: Session, partition: UUID, json: bool) -> None:
 
 async def _glance(session: Session, definition: PartitionDefinition) -> Glance:
     try:
-        volser = session.volser(await reach(session, definition.server))
+        volser = session.partitions(await reach(session, definition.server))
         asked = Deferred.fromCoroutine(volser.GetPartition(definition.partition))
         state = await asked.addTimeout(ASK_SECONDS, session.reactor)
         listing = Deferred.fromCoroutine(volser.ListOperations(definition.partition))
@@ -82,7 +83,7 @@ async def _history(session: Session, partition: UUID) -> list[PartitionChange]:
     latest: deque[PartitionChange] = deque(maxlen=HISTORY)
     since = 0
     while True:
-        changes, revision, _ = await session.vl.WatchChanges(PartitionWatch(since, partition, PARTITION_PAGE))
+        changes, revision, _ = await session.objects.WatchChanges(PartitionWatch(since, partition, PARTITION_PAGE))
         latest.extend(each for each in changes if each.operation in _OWNERSHIP)
         if not changes or revision <= since:
             return list(latest)

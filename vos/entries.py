@@ -25,7 +25,7 @@ from afs.rpc.vl import (
 )
 from rx.constants import RxgenCode
 from rx.errors import Abort
-from vos.places import vice_name
+from vos.output import vice_name
 from vos.session import Session
 
 LAST_PAGE = -1

@@ -81,7 +81,7 @@ async def _under_way(
     session: Session, server: IPv4Address, kind: VOP, partition: UUID, peer: UUID | None
 ) -> VolOperation:
     """What the server does with the partition already, if that is what is wanted. Raises CommandError."""
-    operations = await session.volser(server).ListOperations(partition)
+    operations = await session.partitions(server).ListOperations(partition)
     running = next((each for each in operations if each.state == VOPS.RUNNING), None)
     if running is None:
         raise CommandError(f"vos: {session.name(server)} was busy with partition {partition}; try again\n")
@@ -97,7 +97,7 @@ async def _followed(session: Session, server: IPv4Address, operation: VolOperati
     shown = _show_steps(session, operation, 0)
     try:
         while operation.state == VOPS.RUNNING:
-            volser = session.volser(server)
+            volser = session.partitions(server)
             operation = await volser.GetOperation(operation.id, operation.version, WAIT_MILLISECONDS)
             shown = _show_steps(session, operation, shown)
     except CancelledError:

@@ -23,8 +23,8 @@ from afs.rpc.partitions import (
 )
 from rx.errors import Abort
 from vos.command import CommandError
-from vos.output import columns
-from vos.places import is_server, partition_objects, server_name, vice_name
+from vos.output import columns, vice_name
+from vos.places import is_server, partition_objects, server_name
 from vos.session import Session
 
 _HEADINGS = ("Partition", "Server", "Name", "State", "Epoch", "Size", "Free")
@@ -68,7 +68,7 @@ async def list_definitions(session: Session, selector: PartitionSelector) -> lis
     found: list[PartitionDefinition] = []
     after = PartitionPlace()
     while True:
-        page, after = await session.vl.ListDefinitions(selector, after, PARTITION_PAGE)
+        page, after = await session.objects.ListDefinitions(selector, after, PARTITION_PAGE)
         found += page
         if after == PartitionPlace():
             return sorted(found, key=lambda each: (-each.priority, server_name(session, each.server), each.number))

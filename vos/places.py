@@ -22,7 +22,7 @@ from vos.session import Session
 async def need_objects(session: Session) -> None:
     """The cell's VLDB has partition objects. Raises CommandError."""
     try:
-        await session.vl.PartitionCapabilities()
+        await session.objects.PartitionCapabilities()
     except Abort as refusal:
         if refusal.code != RxgenCode.RXGEN_OPCODE:
             raise
@@ -35,7 +35,7 @@ async def need_partitions(session: Session, server: IPv4Address, needed: VPCAP =
     """The UUID of a file server, which can do what is needed. Raises CommandError."""
     name = session.name(server)
     try:
-        _, bits, uuid = await session.volser(server).PartitionCapabilities()
+        _, bits, uuid = await session.partitions(server).PartitionCapabilities()
     except Abort as refusal:
         if refusal.code != RxgenCode.RXGEN_OPCODE:
             raise
@@ -63,7 +63,7 @@ async def find_on(session: Session, server: IPv4Address, place: Place) -> VolPar
     """The partition that is meant, as that server has it: by number what is mounted there, else defined there."""
     if isinstance(place, UUID):
         try:
-            return await session.volser(server).GetPartition(place)
+            return await session.partitions(server).GetPartition(place)
         except Abort as refusal:
             if refusal.code != ENOENT:
                 raise
@@ -85,7 +85,7 @@ async def known_partitions(session: Session, server: IPv4Address) -> AsyncIterat
     """All that a server may mount."""
     after = NIL_UUID
     while True:
-        states, after = await session.volser(server).ListKnownPartitions(after, PARTITION_PAGE)
+        states, after = await session.partitions(server).ListKnownPartitions(after, PARTITION_PAGE)
         for state in states:
             yield state
         if after == NIL_UUID:
@@ -96,7 +96,7 @@ async def partition_objects(session: Session, selector: PartitionSelector) -> As
     """Those of the VLDB that are selected."""
     after = NIL_UUID
     while True:
-        objects, after = await session.vl.ListPartitions(selector, after, PARTITION_PAGE)
+        objects, after = await session.objects.ListPartitions(selector, after, PARTITION_PAGE)
         for each in objects:
             yield each
         if after == NIL_UUID:
@@ -106,7 +106,7 @@ async def partition_objects(session: Session, selector: PartitionSelector) -> As
 async def get_object(session: Session, partition: UUID) -> PartitionObject:
     """One of them. Raises CommandError where there is none."""
     try:
-        return await session.vl.GetPartition(partition)
+        return await session.objects.GetPartition(partition)
     except Abort as refusal:
         if refusal.code != VLError.VL_NOENT:
             raise
@@ -139,11 +139,3 @@ def server_name(session: Session, server: PartitionServer) -> str:
 def place_name(place: Place) -> str:
     """`/vicepX`, or `partition` and its UUID."""
     return f"partition {place}" if isinstance(place, UUID) else partition_name(place)
-
-
-def vice_name(number: int) -> str:
-    """`/vicepX`; what is not a number of any partition as it is."""
-    try:
-        return partition_name(number)
-    except ValueError:
-        return str(number)

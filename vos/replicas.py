@@ -36,7 +36,7 @@ async def need_spread(session: Session, found: PartitionObject, target: UUID, ta
 async def _gathered(session: Session, partition: UUID, target: UUID) -> AsyncIterator[str]:
     after = 0
     while True:
-        volumes, after = await session.vl.ListPartitionVolumes(partition, after, PARTITION_PAGE)
+        volumes, after = await session.objects.ListPartitionVolumes(partition, after, PARTITION_PAGE)
         replicated = [volume for volume in volumes if volume.vlsf & VLSF_ROVOL and volume.sites > 1]
         entries = await gatherResults([Deferred.fromCoroutine(_entry(session, volume)) for volume in replicated])
         for entry in entries:
@@ -47,7 +47,7 @@ async def _gathered(session: Session, partition: UUID, target: UUID) -> AsyncIte
 
 
 async def _entry(session: Session, volume: PartitionVolume) -> PartitionEntry:
-    return await session.vl.GetEntryP(volume.name)
+    return await session.objects.GetEntryP(volume.name)
 
 
 def _all_there(entry: PartitionEntry, partition: UUID, target: UUID) -> bool:

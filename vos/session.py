@@ -18,14 +18,16 @@ from uuid import UUID
 
 from afs.connections import Address, Connections
 from afs.failover import AnyServer
-from afs.rpc.partitions import VLPartitions
-from afs.rpc.vl import VLADDR_UUID, ListAddrByAttributes
-from afs.rpc.volpartitions import AFSVolPartitions
+from afs.rpc.vl import VL, VLADDR_UUID, ListAddrByAttributes
+from afs.rpc.volser import AFSVol
+from rx.service import Caller
 from vos.command import CommandError
 from vos.options import Options, Security
 from vos.output import Output
 
 if TYPE_CHECKING:
+    from afs.rpc.partitions import VLPartitions
+    from afs.rpc.volpartitions import AFSVolPartitions
     from vos.cell import Cell
 
 VLSERVER_PORT, VOLSER_PORT = 7003, 7005
@@ -60,9 +62,9 @@ class Session:
         )
         self._names: dict[IPv4Address, str] = {}
         shuffled = SystemRandom().sample(self._vlservers, len(self._vlservers))
-        service = VLPartitions.service_id
-        callers = [partial(self._connections.caller, server, service) for server in shuffled]
-        self.vl = VLPartitions.client(AnyServer(callers))
+        callers = [partial(self._connections.caller, server, VL.service_id) for server in shuffled]
+        self._any_vlserver = AnyServer(callers)
+        self.vl = VL.client(self._any_vlserver)
         """The volume location service: whichever server of it answers."""
 
     @classmethod
@@ -90,9 +92,25 @@ class Session:
         """Close what is open."""
         await self._connections.stop()
 
-    def volser(self, server: IPv4Address) -> AFSVolPartitions:
+    def volser(self, server: IPv4Address) -> AFSVol:
         """The volume server of a file server."""
-        return self._connections.volser((str(server), self.volser_port))
+        return AFSVol.client(self._volser(server))
+
+    @cached_property
+    def objects(self) -> VLPartitions:
+        """The volume location service with what it says of partition objects, if it knows any."""
+        from afs.rpc.partitions import VLPartitions  # what stock has does not need it, and it takes time to import
+
+        return VLPartitions.client(self._any_vlserver)
+
+    def partitions(self, server: IPv4Address) -> AFSVolPartitions:
+        """The volume server of a file server with what it does with partitions, if it can."""
+        from afs.rpc.volpartitions import AFSVolPartitions
+
+        return AFSVolPartitions.client(self._volser(server))
+
+    def _volser(self, server: IPv4Address) -> Caller:
+        return self._connections.caller((str(server), self.volser_port), AFSVol.service_id)
 
     def server(self, name: str) -> IPv4Address:
         """A server by its name or address. One on the loopback network is refused, unless the cell is there itself:

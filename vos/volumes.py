@@ -11,7 +11,7 @@ from typing import Any
 from afs.errors import VolumeError
 from afs.rpc.volser import volintInfo, volintXInfo
 from vos.entries import text
-from vos.places import vice_name
+from vos.output import vice_name
 from vos.session import Session
 
 VOK = 2

@@ -12,7 +12,8 @@ from afs.rpc.volpartitions import VPART, VolPartition
 from afs.types import NIL_UUID
 from vos.command import CommandError, command
 from vos.kinds import Count, HostPath, PartitionNumber, PartitionPlace, Place, Server, Uuid
-from vos.places import find_on, known_partitions, need_objects, need_partitions, vice_name
+from vos.output import vice_name
+from vos.places import find_on, known_partitions, need_objects, need_partitions
 from vos.session import Session
 
 
@@ -39,7 +40,7 @@ async def definepartition(
     name = f"{vice_name(wanted.number)} on {session.name(server)}"
     flags = VPART.CREATE if create else VPART(0)
     request = PartitionRequest(uuid4(), PREASON.OPERATOR, b"vos definepartition")
-    state = await session.volser(server).DefinePartition(replace(wanted, flags=flags), request)
+    state = await session.partitions(server).DefinePartition(replace(wanted, flags=flags), request)
     if state.state == PSTATE.FAILED:
         raise CommandError(f"vos: {name} was not defined: {state.reason.decode(errors='replace')}\n")
     now = await find_on(session, server, state.partition.uuid)

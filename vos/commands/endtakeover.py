@@ -26,7 +26,7 @@ async def endtakeover(
     await need_partitions(session, server, VPCAP.TAKEOVER)
     try:
         request = PartitionRequest(uuid4(), PREASON.OPERATOR, b"vos endtakeover")
-        await session.volser(server).EndTakeover(int(address), request)
+        await session.partitions(server).EndTakeover(int(address), request)
     except Abort as refusal:
         if refusal.code != ENOENT:
             raise

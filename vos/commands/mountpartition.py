@@ -8,7 +8,8 @@ from afs.rpc.volpartitions import PMOUNT, VOP, VOPS, VPCAP
 from vos.command import command
 from vos.follow import carry_out, new_order, summary
 from vos.kinds import PartitionPlace, Server
-from vos.places import get_object, get_on, need_objects, need_partitions, vice_name
+from vos.output import vice_name
+from vos.places import get_object, get_on, need_objects, need_partitions
 from vos.replicas import need_spread
 from vos.session import Session
 
@@ -32,7 +33,7 @@ async def mountpartition(
         await need_spread(session, await get_object(session, found.uuid), target, session.name(server))
     flags = PMOUNT.FORCE * force | PMOUNT.TAKEOVER * takeover
     order = new_order(found.uuid, "vos mountpartition", flags=flags)
-    ended = await carry_out(session, server, VOP.MOUNT, session.volser(server).MountPartition, order)
+    ended = await carry_out(session, server, VOP.MOUNT, session.partitions(server).MountPartition, order)
     if ended.state == VOPS.ALREADY:
         session.output.say(f"Partition {place} is mounted already")
     else:

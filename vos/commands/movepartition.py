@@ -12,7 +12,8 @@ from rx.errors import CallLost
 from vos.command import CommandError, command
 from vos.follow import carry_out, new_order, summary
 from vos.kinds import PartitionPlace, Server
-from vos.places import get_object, get_on, is_server, need_objects, need_partitions, reach, vice_name
+from vos.output import vice_name
+from vos.places import get_object, get_on, is_server, need_objects, need_partitions, reach
 from vos.replicas import need_spread
 from vos.session import Session
 
@@ -41,7 +42,7 @@ async def movepartition(
     await _need_source(session, source, wanted.uuid, toserver)
 
     async def begin(order: VolPartitionOrder) -> VolOperation:
-        return await session.volser(source).MovePartition(order, PartitionServer(target))
+        return await session.partitions(source).MovePartition(order, PartitionServer(target))
 
     order = new_order(wanted.uuid, "vos movepartition", flags=PMOVE.DRYRUN * dryrun)
     ended = await carry_out(session, source, VOP.MOVE, begin, order, peer=target)
@@ -59,7 +60,7 @@ async def _mount(session: Session, server: IPv4Address, wanted: VolPartition, th
         session.output.say(f"No server has to give up partition {wanted.uuid}: it would be mounted on {there}")
         return
     order = new_order(wanted.uuid, "vos movepartition")
-    ended = await carry_out(session, server, VOP.MOUNT, session.volser(server).MountPartition, order)
+    ended = await carry_out(session, server, VOP.MOUNT, session.partitions(server).MountPartition, order)
     if ended.state == VOPS.ALREADY:
         session.output.say(f"Partition {wanted.uuid} is on {there} already")
     else:
@@ -69,7 +70,7 @@ async def _mount(session: Session, server: IPv4Address, wanted: VolPartition, th
 async def _need_source(session: Session, source: IPv4Address, partition: UUID, target: IPv4Address) -> None:
     """The server that has it can move it. Raises CommandError."""
     try:
-        await session.volser(source).GetPartition(partition)
+        await session.partitions(source).GetPartition(partition)
     except CallLost:
         raise CommandError(
             f"vos: {session.name(source)}, which has partition {partition}, does not answer; nothing was changed\n"

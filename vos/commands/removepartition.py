@@ -9,7 +9,8 @@ from afs.rpc.partitions import PREASON, PSTATE, PartitionRequest
 from rx.errors import Abort
 from vos.command import CommandError, command
 from vos.kinds import PartitionPlace, Server
-from vos.places import find_on, need_objects, need_partitions, place_name, vice_name
+from vos.output import vice_name
+from vos.places import find_on, need_objects, need_partitions, place_name
 from vos.session import Session
 
 
@@ -29,7 +30,7 @@ async def removepartition(session: Session, server: Server, partition: Partition
         raise mounted
     try:
         request = PartitionRequest(uuid4(), PREASON.OPERATOR, b"vos removepartition")
-        await session.volser(server).RemovePartition(uuid, request)
+        await session.partitions(server).RemovePartition(uuid, request)
     except Abort as refusal:
         if refusal.code != EBUSY:
             raise

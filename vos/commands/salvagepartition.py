@@ -8,7 +8,8 @@ from afs.rpc.volpartitions import VOP, VPCAP
 from vos.command import command
 from vos.follow import carry_out, new_order, summary
 from vos.kinds import PartitionPlace, Server
-from vos.places import get_on, need_objects, need_partitions, vice_name
+from vos.output import vice_name
+from vos.places import get_on, need_objects, need_partitions
 from vos.session import Session
 
 
@@ -25,7 +26,7 @@ async def salvagepartition(
     found = (await get_on(session, server, partition)).partition
     place = f"{found.uuid} on {session.name(server)} as {vice_name(found.number)}"
     order = new_order(found.uuid, "vos salvagepartition")
-    begin = session.volser(server).SalvagePartition
+    begin = session.partitions(server).SalvagePartition
     ended = await carry_out(session, server, VOP.SALVAGE, begin, order, wait=not nowait)
     if nowait:
         session.output.say(f"Salvaging partition {place}: 'vos listpartitions {found.uuid}' shows how it goes on")

@@ -18,7 +18,7 @@ from afs.rpc.volser import (
 )
 from vos.command import Hidden, command
 from vos.entries import text
-from vos.places import vice_name
+from vos.output import vice_name
 from vos.session import Session
 from vos.volservers import failing, server_named
 

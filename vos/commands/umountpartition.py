@@ -10,7 +10,8 @@ from vos.command import command
 from vos.errors import error_text
 from vos.follow import carry_out, new_order, summary
 from vos.kinds import Count, PartitionPlace, Server
-from vos.places import get_on, need_objects, need_partitions, vice_name
+from vos.output import vice_name
+from vos.places import get_on, need_objects, need_partitions
 from vos.session import Session
 
 
@@ -31,7 +32,7 @@ async def umountpartition(
     found = (await get_on(session, server, partition)).partition
     place = f"{found.uuid} on {session.name(server)} as {vice_name(found.number)}"
     order = new_order(found.uuid, "vos umountpartition", flags=PMOUNT.FORCE * force, deadline=deadline)
-    ended = await carry_out(session, server, VOP.UNMOUNT, session.volser(server).UnmountPartition, order)
+    ended = await carry_out(session, server, VOP.UNMOUNT, session.partitions(server).UnmountPartition, order)
     if ended.state == VOPS.ALREADY:
         session.output.say(f"Partition {place} is not mounted")
     else:

@@ -27,8 +27,7 @@ from vos.entries import named_entry_lines, text
 from vos.operations.deleting import without_readonly, without_readwrite
 from vos.operations.entries import lock, readwrite_site, sites, write
 from vos.operations.steps import step
-from vos.output import Output
-from vos.places import vice_name
+from vos.output import Output, vice_name
 from vos.session import Session
 from vos.undo import Undo
 

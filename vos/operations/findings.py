@@ -35,7 +35,7 @@ from vos.operations.entries import (
     write,
 )
 from vos.operations.steps import refuse, step
-from vos.places import vice_name
+from vos.output import vice_name
 from vos.session import Session
 from vos.undo import Undo
 

@@ -24,7 +24,7 @@ from vos.operations.entries import (
 )
 from vos.operations.steps import explained, refuse, step
 from vos.operations.subject import Partition, Server, Subject, Volume
-from vos.places import vice_name
+from vos.output import vice_name
 from vos.session import Session
 from vos.undo import Step, Undo
 

@@ -21,8 +21,7 @@ from vos.operations.findings import Finding
 from vos.operations.listings import selector
 from vos.operations.steps import explained, refuse, step
 from vos.operations.subject import Partition, Server, Subject
-from vos.output import Output
-from vos.places import vice_name
+from vos.output import Output, vice_name
 from vos.session import Session
 from vos.volservers import list_partitions
 
