@@ -66,11 +66,9 @@ class ACLs(Base):
                 vn.disk.acl = parsed.to_bytes()
                 vn.disk.server_modify_time = int(now)
                 await vn.save()
-                broken = self.server.breaks.take(fid, self.host)
+                self.void(fid, self.host)
                 reported = target.status(now)
-            sync = volume.volsync
-        await self.server.breaks.tell(broken)
-        return reported, sync
+            return reported, volume.volsync
 
     async def _text(self, access_list: AccessList) -> bytes:
         """Raises Abort(EIO) when no protection server knows the names, as OpenAFS does."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -14,6 +14,7 @@ from afs.errors import VolumeError, translate
 from afs.rpc.fs import RXAFS
 from afs.types import AFSFid
 from fileserver import rights
+from fileserver.breaks import Broken
 from fileserver.callbacks import Kind
 from fileserver.channel import Address
 from fileserver.clients import Client, ServerConnection
@@ -77,6 +78,9 @@ class Base(RXAFS):
 
     changes = False
     """The call is one of CHANGES."""
+
+    untold: Sequence[Broken] = ()
+    """Promises that the call has voided, whose holders are told when it ends."""
 
     def __init__(self, server: FileServer, call: ServerCall) -> None:
         self.server = server
@@ -147,6 +151,14 @@ class Base(RXAFS):
         acl = vn.disk.acl
         return Target(volume, vn, (vn.number, vn.disk.uniquifier), acl, self.access(volume, vn, acl))
 
+    def void(self, fid: AFSFid, spare: Host | None) -> None:
+        """What was promised about a vnode that the call has for change holds no more, but for `spare`. Whatever becomes
+        of the call, it does not end before the holders were told, or given up.
+        """
+        broken = self.server.breaks.take(fid, spare)
+        if broken.hosts:
+            self.untold = [*self.untold, broken]
+
     def promise(self, volume: Volume, fid: AFSFid, *, bulk: bool = False) -> int:
         """Promise the caller a callback; for any file of a read-only volume it is the one promise for the volume."""
         kind = Kind.VOLUME if not volume.writable else Kind.BULK if bulk else Kind.NORMAL
@@ -193,6 +205,9 @@ def _served(
                 if self.streaming:
                     raise
                 result = await method(self, *args, **kwargs)
+            finally:
+                if self.untold:
+                    await server.breaks.tell(*self.untold)
             timing.succeeded(server.now() - began)
             return result
         except Untranslated:

@@ -109,11 +109,9 @@ class Files(Base):
                 if status.Mask & AFS_SETOWNER and (vn.number, vn.disk.uniquifier) == ROOT:
                     volume.header.owner = vn.disk.owner
                     await volume.write_header()
-                broken = self.server.breaks.take(fid, self.host)
+                self.void(fid, self.host)
                 reported = target.status(now)
-            sync = volume.volsync
-        await self.server.breaks.tell(broken)
-        return reported, sync
+            return reported, volume.volsync
 
     async def _status(self, volume: Volume, fid: AFSFid, *, bulk: bool = False) -> tuple[AFSFetchStatus, AFSCallBack]:
         glanced = self.glance(volume, fid)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from afs.types import AFSFid, AFSVolSync
 from fileserver import locks, rights
-from fileserver.breaks import Broken
 from fileserver.procedures.base import Base, procedure
 from rx.errors import Abort
 
@@ -68,14 +67,11 @@ class Locks(Base):
             return volume.volsync
 
     async def _release(self, fid: AFSFid) -> AFSVolSync:
-        broken: list[Broken] = []
         async with self.use(fid.Volume) as volume:
-            sync = volume.volsync
             if not volume.writable:
                 return STATELESS
             async with volume.exclusive(fid) as (vn,):
                 if locks.release_lock(vn.disk):
-                    broken.append(self.server.breaks.take(fid, self.host))
+                    self.void(fid, self.host)
                 await vn.save()
-        await self.server.breaks.tell(*broken)
-        return sync
+            return volume.volsync

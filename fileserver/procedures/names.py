@@ -54,7 +54,6 @@ class Names(Base):
         if dir_fid.Volume != existing_fid.Volume:
             raise Abort(errno.EXDEV)
         check_new_name(name)
-        breaks = self.server.breaks
         async with self.use(dir_fid.Volume) as volume:
             volume.touch(wrote=True)
             require_writable(volume)
@@ -78,10 +77,9 @@ class Names(Base):
                 directory_changed(parent.vn.disk, self.user.caller, now)
                 await vn.save()
                 await parent.vn.save()
-                broken = breaks.take(dir_fid, self.host), breaks.take(existing_fid, self.host)
-                reply = self._child_status(parent, vn, now), parent.status(now), volume.volsync
-        await breaks.tell(*broken)
-        return reply
+                self.void(dir_fid, self.host)
+                self.void(existing_fid, self.host)
+                return self._child_status(parent, vn, now), parent.status(now), volume.volsync
 
     @procedure
     async def RemoveFile(self, dir_fid: AFSFid, name: bytes) -> tuple[AFSFetchStatus, AFSVolSync]:
@@ -96,7 +94,6 @@ class Names(Base):
     ) -> tuple[AFSFid, AFSFetchStatus, AFSFetchStatus, AFSVolSync, AFSCallBack]:
         check_new_name(name)
         caller = self.user.caller
-        breaks = self.server.breaks
         async with self.use(dir_fid.Volume) as volume:
             volume.touch(wrote=True)
             async with volume.exclusive(dir_fid) as (vn,):
@@ -125,16 +122,13 @@ class Names(Base):
                     vn.disk.link_count += 1
                 await vn.save()
                 fid = child.fid
-                broken = breaks.take(dir_fid, self.host)
+                self.void(dir_fid, self.host)
                 promised = callback(self.promise(volume, fid)) if kind != SYMLINK else AFSCallBack()
-                reply = fid, self._child_status(parent, child, now), parent.status(now), volume.volsync, promised
-        await breaks.tell(broken)
-        return reply
+                return fid, self._child_status(parent, child, now), parent.status(now), volume.volsync, promised
 
     async def _remove(
         self, dir_fid: AFSFid, name: bytes, *, wants_directory: bool
     ) -> tuple[AFSFetchStatus, AFSVolSync]:
-        breaks = self.server.breaks
         async with self.use(dir_fid.Volume) as volume:
             volume.touch(wrote=True)
             async with self._entry(volume, dir_fid, name) as (parent, child):
@@ -146,14 +140,12 @@ class Names(Base):
                 if wants_directory:
                     parent.vn.disk.link_count -= 1
                 await parent.vn.save()
-                broken = [breaks.take(dir_fid, self.host)]
+                self.void(dir_fid, self.host)
                 if await drop_link(volume, child, now):
-                    breaks.callbacks.forget_file((fid.Volume, fid.Vnode, fid.Unique))
+                    self.server.callbacks.forget_file((fid.Volume, fid.Vnode, fid.Unique))
                 else:
-                    broken.append(breaks.take(fid, None))
-                reply = parent.status(now), volume.volsync
-        await breaks.tell(*broken)
-        return reply
+                    self.void(fid, None)
+                return parent.status(now), volume.volsync
 
     @asynccontextmanager
     async def _entry(self, volume: Volume, dir_fid: AFSFid, name: bytes) -> AsyncIterator[tuple[Target, Vn]]:

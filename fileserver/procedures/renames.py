@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from afs.errors import VolumeError
 from afs.types import AFSFetchStatus, AFSFid, AFSVolSync
 from fileserver import rights
-from fileserver.breaks import Broken
 from fileserver.directory import PAGE_SIZE
 from fileserver.procedures.base import RETRIES, procedure
 from fileserver.procedures.names import Names, check_new_name, drop_link, enter, require_writable
@@ -58,10 +57,8 @@ class Renames(Names):
             volume.touch(wrote=True)
             async with self._locked(volume, old_dir_fid, old_name, new_dir_fid, new_name) as move:
                 now = self.server.now()
-                broken = await self._rename(volume, move, old_name, new_name, now)
-                reply = move.old.status(now), move.new.status(now), volume.volsync
-        await self.server.breaks.tell(*broken)
-        return reply
+                await self._rename(volume, move, old_name, new_name, now)
+                return move.old.status(now), move.new.status(now), volume.volsync
 
     @asynccontextmanager
     async def _locked(
@@ -113,9 +110,9 @@ class Renames(Names):
         if target is not None and target[0] in (old_dir.Vnode, new_dir.Vnode, source[0]):
             raise Abort(errno.EINVAL)
 
-    async def _rename(self, volume: Volume, move: Move, old_name: bytes, new_name: bytes, now: float) -> list[Broken]:
-        """Carry it out; returns whom to tell. The new name is on the disk before the old one goes."""
-        caller, breaks = self.user.caller, self.server.breaks
+    async def _rename(self, volume: Volume, move: Move, old_name: bytes, new_name: bytes, now: float) -> None:
+        """Carry it out. The new name is on the disk before the old one goes."""
+        caller = self.user.caller
         old, new, source, target = move.old.vn, move.new.vn, move.source, move.target
         source_fid = source.fid
         directory = await new.directory()
@@ -142,20 +139,21 @@ class Renames(Names):
         if move.across:
             await source.save()
             await old.save()
-        return [
-            breaks.take(move.new.vn.fid, self.host),
-            *([breaks.take(old.fid, self.host)] if move.across else []),
-            *([breaks.take(source_fid, None)] if move.moves_directory else []),
-            *(await self._dropped(volume, target, now) if target is not None else []),
-        ]
+        self.void(new.fid, self.host)
+        if move.across:
+            self.void(old.fid, self.host)
+        if move.moves_directory:
+            self.void(source_fid, None)
+        if target is not None:
+            await self._dropped(volume, target, now)
 
-    async def _dropped(self, volume: Volume, target: Vn, now: float) -> list[Broken]:
+    async def _dropped(self, volume: Volume, target: Vn, now: float) -> None:
         """What the new name led to has one name less."""
         fid = target.fid
         if await drop_link(volume, target, now):
             self.server.callbacks.forget_file((fid.Volume, fid.Vnode, fid.Unique))
-            return []
-        return [self.server.breaks.take(fid, None)]
+        else:
+            self.void(fid, None)
 
 
 async def _check(move: Move) -> None:
