@@ -40,21 +40,21 @@ class RxChannel:
     def __init__(self, ports: Sequence[RxPort], server_uuid: UUID) -> None:
         self._ports = ports
         self._server_uuid = server_uuid
-        self._routes: dict[Address, RxPort] = {}
+        self._routes: dict[Address, tuple[RxPort, Address]] = {}
         self._connections: dict[Address, dict[tuple[RxPort, int], Connection]] = {}
 
     def heard(self, address: Address, local: Address) -> None:
         for port in self._ports:
             if port.address == local:
-                self._routes[address] = port
+                self._routes[address] = port, local
 
     def route(self, address: Address) -> Address | None:
-        port = self._routes.get(address)
-        return None if port is None else port.address
+        _, local = self._routes.get(address, (None, None))
+        return local
 
     def leave(self, port: RxPort) -> None:
         """A port that is about to be stopped: nothing more leaves from it."""
-        for address in [address for address, route in self._routes.items() if route is port]:
+        for address in [address for address, (route, _) in self._routes.items() if route is port]:
             del self._routes[address]
         for connections in self._connections.values():
             for key in [key for key in connections if key[0] is port]:
@@ -109,7 +109,7 @@ class RxChannel:
             connection.close()
 
     def _client(self, address: Address, dead_seconds: int) -> RXAFSCB:
-        port = self._routes.get(address, self._ports[0])
+        port, _ = self._routes.get(address, (self._ports[0], None))
         connections = self._connections.setdefault(address, {})
         connection = connections.get((port, dead_seconds))
         if connection is None:

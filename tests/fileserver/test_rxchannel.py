@@ -115,6 +115,13 @@ class Channels(TestCase):
         fids = tuple(AFSFid(5, number, 1) for number in range(50))
         self.assertEqual(self.told, [("CallBack", fids, ())])
 
+    async def test_route_of_a_port_that_was_stopped(self) -> None:
+        """Where a client called is known also when that port takes no more calls, for the note that is left of it."""
+        local = self.port.address
+        self.channel.heard(("192.0.2.1", 7001), local)
+        await self.port.stop(0)
+        self.assertEqual(self.channel.route(("192.0.2.1", 7001)), local)
+
     async def test_closed(self) -> None:
         """A channel that was closed under a message says that it did not arrive."""
         silent = self.new_port()
