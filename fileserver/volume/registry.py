@@ -254,7 +254,7 @@ class Registry:
             volume.leave(holder)
         await self._answerable(volume)
         if damaged is not None:
-            if not self.surroundings.salvages.expects(volume):
+            if not (self._leaving(volume.partition) or self.surroundings.salvages.expects(volume)):
                 raise Abort(VolumeError.VSALVAGE) from damaged
             await self._admitted(volume_id, holder)
             raise Repaired(VolumeError.VBUSY, "the volume was repaired meanwhile") from damaged
@@ -301,6 +301,11 @@ class Registry:
                 await self._answerable(volume)
                 if volume.state is VolumeState.ATTACHED:
                     return volume
+
+    def _leaving(self, partition: IPartition) -> bool:
+        """Whether the volumes of a partition are not to be had here for now: who has it next sees to them."""
+        known = self._volumes.get(partition.number)
+        return known is None or known.partition is not partition or known.gate.frozen
 
     def _gate(self, volume_id: int) -> Gate | None:
         """That of a vacated partition with such a volume."""

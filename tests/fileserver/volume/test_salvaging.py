@@ -162,6 +162,24 @@ class Salvaging(Base):
         self.failureResultOf(call)
         self.assertEqual((self.server.registry.holds.calls, self.server.registry.holds.bytes), (0, 0))
 
+    def test_damage_while_the_partition_is_left(self) -> None:
+        """A call that meets damage when the volumes are being closed is held, and told to look elsewhere: whoever has
+        the partition next repairs it.
+        """
+        gate: Deferred[None] = Deferred()
+
+        async def victim() -> None:
+            async with self.server.registry.use(RW):
+                await gate
+                raise Damaged("directory page 3")
+
+        call = ensureDeferred(victim())
+        leaving = ensureDeferred(self.server.registry.remove_partition(0))
+        self.assertNoResult(leaving)
+        gate.callback(None)
+        self.successResultOf(leaving)
+        self.assertEqual(self.failureResultOf(call, Abort).value.code, VolumeError.VNOVOL)
+
     def test_damage_at_run_time(self) -> None:
         """Damage a call meets closes the volume once its users have left, and the call learns that it was repaired."""
         gate: Deferred[None] = Deferred()
