@@ -5,13 +5,14 @@ volumes, command by command, also where it goes wrong. The VLDB numbers volumes,
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
 from tests.interop.case import InteropTest
-from tests.interop.vldb_cells import VldbCell, stock_vlserver
+from tests.interop.namespaces import Daemon, Node, wait_for
+from tests.interop.ours import START_SECONDS, start_plugin
+from tests.interop.vldb_cells import PARTITIONS, VldbCell, our_vlserver, stock_vlserver
 from tests.interop.vos_programs import OwnVos, Program, said, stock_vos
 
 MADE = """
@@ -278,12 +279,29 @@ listaddrs -noresolve
 SCRIPT = MADE + CHANGED + CLONED + LOST + GONE
 
 
+class OurCell(VldbCell):
+    """The same with our fileservers."""
+
+    def start(self, name: str) -> None:
+        """Start the fileserver there, and wait until it has registered and its volume server answers."""
+        node = self.nodes[name]
+        partitions = [word for letter in PARTITIONS[name] for word in ("--partition", f"/vicep{letter}")]
+        options = ["--address", node.address, "--state", str(node.home / "state"), "--protection", "none"]
+        self.fileservers[name] = {"afs-fileserver": start_plugin(node, "afs-fileserver", *options, *partitions)}
+        wait_for(
+            f"our fileserver on {name} to register",
+            lambda: node.address in self.vos("listaddrs", "-noresolve").out,
+            START_SECONDS,
+        )
+        wait_for(f"{name} to answer", lambda: self.vos("partinfo", node.address).status == 0, START_SECONDS)
+
+
 class Golden(InteropTest):
     """Two cells of each kind of servers."""
 
-    async def compare(self, start_vlserver: Callable[..., Any]) -> None:
+    async def compare(self, cell: type[VldbCell], start_vlserver: Callable[[Node], Daemon]) -> None:
         """Run the script with both programs."""
-        stock, own = [await deferToThread(VldbCell, self.new_network(), start_vlserver) for _ in range(2)]
+        stock, own = [await deferToThread(cell, self.new_network(), start_vlserver) for _ in range(2)]
         programs = ((stock, stock_vos(stock.node)), (own, await deferToThread(OwnVos.on, own.node)))
         theirs, ours = await gatherResults([deferToThread(_replay, *each) for each in programs])
         different = [
@@ -295,7 +313,11 @@ class Golden(InteropTest):
 
     async def test_stock_servers(self) -> None:
         """With stock servers."""
-        await self.compare(stock_vlserver)
+        await self.compare(VldbCell, stock_vlserver)
+
+    async def test_our_servers(self) -> None:
+        """With ours."""
+        await self.compare(OurCell, our_vlserver)
 
 
 def _replay(cell: VldbCell, program: Program) -> list[tuple[str, tuple[int, str, str]]]:
