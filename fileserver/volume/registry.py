@@ -244,20 +244,20 @@ class Registry:
             volume.meet(holder.host)
             self.met(volume, holder.host)
         volume.enter(holder)
-        damaged: Damaged | Fenced | None = None
+        damaged = False  # the exception itself would keep this frame, and what the call has open, until a collection
         try:
             yield volume
         except (Damaged, Fenced) as damage:
-            damaged = damage
+            damaged = True
             condemn(volume, f"{reader}: {damage}")
         finally:
             volume.leave(holder)
         await self._answerable(volume)
-        if damaged is not None:
+        if damaged:
             if not (self._leaving(volume.partition) or self.surroundings.salvages.expects(volume)):
-                raise Abort(VolumeError.VSALVAGE) from damaged
+                raise Abort(VolumeError.VSALVAGE)
             await self._admitted(volume_id, holder)
-            raise Repaired(VolumeError.VBUSY, "the volume was repaired meanwhile") from damaged
+            raise Repaired(VolumeError.VBUSY, "the volume was repaired meanwhile")
 
     def glance(self, volume_id: int, host: Hashable) -> Volume | None:
         """Fast path beside `use`: the volume if it is attached and `host` has used it before, for work that does not
