@@ -21,7 +21,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The partition was ordered to go to `owner` at `begun`; whoever had it before `died` then, or was alive."""
+    """The partition was ordered to go to `owner` at `begun`; whoever had it before was dead since `died`, or alive."""
 
     owner: str
     begun: float
