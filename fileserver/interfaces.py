@@ -273,6 +273,16 @@ class IVolumeFiles(Interface):
     async def read_vnode(number: int) -> Vnode:
         """Raises NoSuchVnode, Damaged (bad magic)."""
 
+    async def read_vnodes(
+        numbers: Sequence[int], limit: int, wants: Callable[[Vnode], bool]
+    ) -> Sequence[tuple[Vnode, bytes | None]]:
+        """Many at once, each with its content if that is wanted, and `limit` bytes at most by its record; one byte more
+        where it is longer than its record says. `wants` is asked in any thread. Raises NoSuchVnode, Damaged.
+        """
+
+    async def create_vnodes(made: Sequence[tuple[int, Vnode, bytes]]) -> None:
+        """Many at once: number, record and content of each. When this raises some of them may have been made."""
+
     async def write_vnode(number: int, vnode: Vnode) -> None:
         """Replace the record of an existing vnode; its content stays attached."""
 

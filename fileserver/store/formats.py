@@ -207,22 +207,24 @@ def pack_vnode(vnode: Vnode, inode: int, *, cloned: bool = False) -> bytes:
     large = vnode.type == DIRECTORY_TYPE
     word = vnode.type | CLONED * cloned | (vnode.mode & 0xFFF) << 4 | (vnode.link_count & 0xFFFF) << 16
     record: bytes = VNODE.pack(
-        word=word,
-        length_lo=vnode.length & 0xFFFFFFFF,
-        uniquifier=vnode.uniquifier,
-        data_version=vnode.data_version,
-        inode_lo=inode & 0xFFFFFFFF,
-        modify_time=vnode.modify_time,
-        author=vnode.author,
-        owner=vnode.owner,
-        parent=vnode.parent,
-        magic=LARGE_VNODE_MAGIC if large else SMALL_VNODE_MAGIC,
-        lock_count=vnode.lock_count,
-        lock_time=vnode.lock_time,
-        server_modify_time=vnode.server_modify_time,
-        group=vnode.group,
-        inode_hi=inode >> 32,
-        length_hi=vnode.length >> 32,
+        VNODE.record(
+            word,
+            vnode.length & 0xFFFFFFFF,
+            vnode.uniquifier,
+            vnode.data_version,
+            inode & 0xFFFFFFFF,
+            vnode.modify_time,
+            vnode.author,
+            vnode.owner,
+            vnode.parent,
+            LARGE_VNODE_MAGIC if large else SMALL_VNODE_MAGIC,
+            vnode.lock_count,
+            vnode.lock_time,
+            vnode.server_modify_time,
+            vnode.group,
+            inode >> 32,
+            vnode.length >> 32,
+        )
     )
     return record + vnode.acl.ljust(ACL_SIZE, b"\0") if large else record
 
@@ -230,25 +232,26 @@ def pack_vnode(vnode: Vnode, inode: int, *, cloned: bool = False) -> bytes:
 def unpack_vnode(data: bytes) -> tuple[Vnode, int, bool]:
     """(vnode, inode, cloned) of one record in use; the caller has checked its magic."""
     record = VNODE.unpack(data)
-    link_count = record.word >> 16
+    word = record.word
+    link_count = word >> 16
     vnode = Vnode(
-        type=record.word & 7,
-        mode=record.word >> 4 & 0xFFF,
-        link_count=link_count - (link_count >> 15 << 16),
-        length=record.length_lo | record.length_hi << 32,
-        uniquifier=record.uniquifier,
-        data_version=record.data_version,
-        modify_time=record.modify_time,
-        author=record.author,
-        owner=record.owner,
-        group=record.group,
-        parent=record.parent,
-        server_modify_time=record.server_modify_time,
-        lock_count=record.lock_count,
-        lock_time=record.lock_time,
-        acl=bytes(data[VNODE.size :]),
+        word & 7,
+        word >> 4 & 0xFFF,
+        link_count - (link_count >> 15 << 16),
+        record.length_lo | record.length_hi << 32,
+        record.uniquifier,
+        record.data_version,
+        record.modify_time,
+        record.author,
+        record.owner,
+        record.group,
+        record.parent,
+        record.server_modify_time,
+        record.lock_count,
+        record.lock_time,
+        bytes(data[VNODE.size :]),
     )
-    return vnode, record.inode_lo | record.inode_hi << 32, bool(record.word & CLONED)
+    return vnode, record.inode_lo | record.inode_hi << 32, bool(word & CLONED)
 
 
 def _string(value: bytes, size: int) -> bytes:

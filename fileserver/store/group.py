@@ -34,6 +34,7 @@ from fileserver.store.inodes import (
     Special,
     data_inode,
     decode,
+    encode,
     group_directory,
     inode_path,
     special_inode,
@@ -105,7 +106,7 @@ class Group:
 
     def path(self, inode: int) -> str:
         """Absolute path of the inode's file."""
-        return os.path.join(self.directory, inode_path(inode))
+        return f"{self.directory}/{inode_path(inode)}"
 
     def members(self) -> list[int]:
         """Ids of the volumes that have an index here, with or without a header file."""
@@ -225,6 +226,22 @@ class Group:
             return []
         inodes = [inode for name in names if (inode := decode(name)) is not None and vnode_of(inode) == VNODE_MASK]
         return sorted({inode >> UNIQUE_SHIFT for inode in inodes if tag_of(inode) in RECORD_SIZES})
+
+    def create_in(self, directory: int, inode: int, parameter: int) -> Descriptor:
+        """The inode's new, empty file in the open directory it belongs in, not kept open. Raises FileExistsError,
+        OSError.
+        """
+        self._descriptors.guard()
+        fd = self._metadata.create(encode(inode), parameter, tag_of(inode), directory)
+        return Descriptor(fd, self._descriptors.guard)
+
+    def open_directory(self, inode: int, *, make: bool = False) -> int:
+        """A descriptor, the caller's, of the directory that the inode's file belongs in. Raises OSError."""
+        path = os.path.dirname(self.path(inode))
+        if make:
+            self._descriptors.guard()
+            _make_directories(path)
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def _create(self, inode: int, parameter: int) -> Descriptor:
         path = self.path(inode)

@@ -20,6 +20,8 @@ DATA_DIRECTORY = "AFSIDat"
 SPECIAL_DIRECTORY = "special"
 
 _DIGITS = "+=0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PAIRS = [low + high for high in _DIGITS for low in _DIGITS]
+"""Two digits for each 12 bits."""
 _VALUES = {digit: value for value, digit in enumerate(_DIGITS)}
 
 
@@ -65,6 +67,11 @@ def inode_directory(inode: int) -> str:
     return f"{encode(vnode >> 14 & 0xFF)}/{encode(vnode >> 9 & 0x1FF)}"
 
 
+def same_directory(inode: int) -> int:
+    """What inodes have in common whose files are in one directory of a group."""
+    return vnode_of(inode) >> 9 & 0x1FFFF
+
+
 def inode_path(inode: int) -> str:
     """The inode's file, relative to the group's directory."""
     return f"{inode_directory(inode)}/{encode(inode)}"
@@ -72,10 +79,11 @@ def inode_path(inode: int) -> str:
 
 def encode(value: int) -> str:
     """A number in 6-bit digits, least significant first (util/flipbase64.c)."""
-    digits = _DIGITS[value & 63]
-    while value := value >> 6:
-        digits += _DIGITS[value & 63]
-    return digits
+    digits = ""
+    while value > 0xFFF:
+        digits += _PAIRS[value & 0xFFF]
+        value >>= 12
+    return digits + (_PAIRS[value] if value > 63 else _DIGITS[value])
 
 
 def decode(name: str) -> int | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from errno import EMLINK, ENOSPC
 
@@ -25,6 +25,9 @@ MAX_LINKS = 7
 
 MAX_ROWS = 4096
 """Rows of one group kept for the next look, some 100 bytes each: every write to a file asks who else has it."""
+
+MAX_SPREAD = 8
+"""Rows from the first to the last of those claimed at once, for each of them."""
 
 _ROW = fast(Struct("row" / Int16ul))
 
@@ -64,11 +67,33 @@ class LinkTable:
         """The lowest tag nobody uses, its count set to 1. Raises OSError ENOSPC when all are taken."""
         with self._locked():
             row = self.row(vnode)
-            for tag in range(MAX_TAGS):
-                if not row & MAX_LINKS << 3 * tag:
-                    self._write(vnode, row | 1 << 3 * tag)
-                    return tag
+            tag = _free_tag(row)
+            if tag is not None:
+                self._write(vnode, row | 1 << 3 * tag)
+                return tag
         raise OSError(ENOSPC, f"vnode {vnode} has {MAX_TAGS} versions in its volume group already")
+
+    def claim_all(self, vnodes: Sequence[int]) -> list[int] | None:
+        """As `claim` for each of them. None, and nothing claimed, where one has no tag left."""
+        first, count = min(vnodes), max(vnodes) - min(vnodes) + 1
+        if count > MAX_SPREAD * len(vnodes):
+            return None
+        tags = []
+        with self._locked():
+            size = _ROW.size * count
+            table = bytearray(os.pread(self._file.fd, size, _offset(first)).ljust(size, b"\0"))
+            for vnode in vnodes:
+                at = _ROW.size * (vnode - first)
+                row = int.from_bytes(table[at : at + _ROW.size], "little")
+                tag = _free_tag(row)
+                if tag is None:
+                    return None
+                table[at : at + _ROW.size] = (row | 1 << 3 * tag).to_bytes(_ROW.size, "little")
+                tags.append(tag)
+            for vnode in vnodes:
+                self._rows.pop(vnode, None)
+            os.pwrite(self._file.to_write(), table, _offset(first))
+        return tags
 
     def _write(self, vnode: int, row: int) -> None:
         self._rows.pop(vnode, None)
@@ -93,6 +118,10 @@ class LinkTable:
 def links_in(row: int, tag: int) -> int:
     """Links of one version."""
     return row >> 3 * tag & MAX_LINKS
+
+
+def _free_tag(row: int) -> int | None:
+    return next((tag for tag in range(MAX_TAGS) if not links_in(row, tag)), None)
 
 
 def _offset(vnode: int) -> int:

@@ -232,6 +232,20 @@ class MemoryVolumeFiles:
         await self._disk.before("read_vnode", self.id, number)
         return replace(self._find(number))
 
+    async def read_vnodes(
+        self, numbers: Sequence[int], limit: int, wants: Callable[[Vnode], bool]
+    ) -> Sequence[tuple[Vnode, bytes | None]]:
+        found: list[tuple[Vnode, bytes | None]] = []
+        for number in numbers:
+            vnode = await self.read_vnode(number)
+            wanted = vnode.length <= limit and wants(vnode)
+            found.append((vnode, await self.read(number, 0, vnode.length + 1) if wanted else None))
+        return found
+
+    async def create_vnodes(self, made: Sequence[tuple[int, Vnode, bytes]]) -> None:
+        for number, vnode, content in made:
+            await self.create_vnode(number, vnode, content)
+
     async def write_vnode(self, number: int, vnode: Vnode) -> None:
         await self._disk.before("write_vnode", self.id, number)
         self._find(number)

@@ -30,9 +30,9 @@ class Metadata(Protocol):
 
     name: str
 
-    def create(self, path: str, parameter: int, tag: int) -> int:
-        """Create the file with its values and return it open. Raises FileExistsError, FileNotFoundError (no
-        directory).
+    def create(self, path: str, parameter: int, tag: int, directory: int | None = None) -> int:
+        """Create the file with its values and return it open. `path` is relative to an open `directory`, if there is
+        one. Raises FileExistsError, FileNotFoundError (no directory).
         """
 
     def read(self, path: str) -> tuple[int, int] | None:
@@ -60,15 +60,15 @@ class InodeMetadata:
 
     name = "inode"
 
-    def create(self, path: str, parameter: int, tag: int) -> int:
-        fd = os.open(path, _CREATE, 0)
+    def create(self, path: str, parameter: int, tag: int, directory: int | None = None) -> int:
+        fd = os.open(path, _CREATE, 0, dir_fd=directory)
         owner, group, mode = pack_values(parameter, tag)
         try:
             os.fchown(fd, owner, group)
             os.fchmod(fd, mode)
         except OSError:
             os.close(fd)
-            os.unlink(path)
+            os.unlink(path, dir_fd=directory)
             raise
         return fd
 
@@ -90,13 +90,13 @@ class AttributeMetadata:
 
     name = "xattr"
 
-    def create(self, path: str, parameter: int, tag: int) -> int:
-        fd = os.open(path, _CREATE, 0o600)
+    def create(self, path: str, parameter: int, tag: int, directory: int | None = None) -> int:
+        fd = os.open(path, _CREATE, 0o600, dir_fd=directory)
         try:
             os.setxattr(fd, ATTRIBUTE, pack_attribute(parameter, tag))
         except OSError:
             os.close(fd)
-            os.unlink(path)
+            os.unlink(path, dir_fd=directory)
             raise
         return fd
 
@@ -124,9 +124,9 @@ class SidecarMetadata:
 
     name = "sidecar"
 
-    def create(self, path: str, parameter: int, tag: int) -> int:
-        write_sidecar(path, parameter, tag)
-        return os.open(path, _CREATE, 0o600)
+    def create(self, path: str, parameter: int, tag: int, directory: int | None = None) -> int:
+        write_sidecar(path, parameter, tag, directory)
+        return os.open(path, _CREATE, 0o600, dir_fd=directory)
 
     def read(self, path: str) -> tuple[int, int] | None:
         os.stat(path)
@@ -168,17 +168,17 @@ def unpack_attribute(value: bytes) -> tuple[int, int] | None:
     return unpack_values(record.owner, record.group, record.mode)
 
 
-def write_sidecar(path: str, parameter: int, tag: int) -> None:
+def write_sidecar(path: str, parameter: int, tag: int, directory: int | None = None) -> None:
     """Make the link, replacing one that a file of the same name left behind."""
     owner, group, mode = pack_values(parameter, tag)
-    remove_sidecar(path)
-    os.symlink(f"{owner}:{group}:{mode:o}", path + SIDECAR_SUFFIX)
+    remove_sidecar(path, directory)
+    os.symlink(f"{owner}:{group}:{mode:o}", path + SIDECAR_SUFFIX, dir_fd=directory)
 
 
-def remove_sidecar(path: str) -> None:
+def remove_sidecar(path: str, directory: int | None = None) -> None:
     """Remove the link if there is one."""
     with suppress(FileNotFoundError):
-        os.unlink(path + SIDECAR_SUFFIX)
+        os.unlink(path + SIDECAR_SUFFIX, dir_fd=directory)
 
 
 def has_user_attributes(directory: str) -> bool:

@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from fileserver.interfaces import Damaged, IVolumeFiles, NoSuchVnode, Tally, Vnode, VolumeHeader, blocks
 from fileserver.store.at_hand import read_at_hand
+from fileserver.store.batches import Made, create_batch, read_batch
 from fileserver.store.descriptors import Descriptor
 from fileserver.store.formats import (
     CLONED,
@@ -103,6 +104,16 @@ class VolumeFiles:
         vnode, inode, cloned = unpack_vnode(data)
         self._keep(number, inode, cloned)
         return vnode
+
+    async def read_vnodes(
+        self, numbers: Sequence[int], limit: int, wants: Callable[[Vnode], bool]
+    ) -> Sequence[tuple[Vnode, bytes | None]]:
+        return await self._threads.run(read_batch, self.group, self.id, numbers, limit, wants, self._checked)
+
+    async def create_vnodes(self, made: Sequence[Made]) -> None:
+        if not await self._threads.run(create_batch, self.group, self.id, made):
+            for number, vnode, content in made:
+                await self.create_vnode(number, vnode, content)
 
     async def write_vnode(self, number: int, vnode: Vnode) -> None:
         self._write_record(number, vnode, *self._place(number))

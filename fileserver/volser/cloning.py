@@ -123,7 +123,7 @@ async def fill_clone(source: Checkout, target: Checkout, name: bytes, type: int,
     await _finish(source, target, header)
 
 
-async def refresh_clone(source: Checkout, target: Checkout, now: int) -> None:
+async def refresh_clone(source: Checkout, target: Checkout, now: int, *, keep_usage: bool = True) -> None:
     """An existing clone of the source, brought up to date and in service at once. Abort EXDEV for one that is not its
     clone.
     """
@@ -133,7 +133,9 @@ async def refresh_clone(source: Checkout, target: Checkout, now: int) -> None:
     target.header.needs_salvaged = True  # until this is complete: a half-done clone must not be served
     await target.write()
     await _copy(source, target)
-    header = replace(_inherit(source.header, target.header), **usage(target.header))
+    header = _inherit(source.header, target.header)
+    if keep_usage:
+        header = replace(header, **usage(target.header))
     header.type = kind
     if kind in SUFFIX:
         header.name = (base_name(source.header.name) + SUFFIX[kind])[:VOLUME_NAME_MAX]

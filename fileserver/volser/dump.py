@@ -6,7 +6,7 @@ whoever restores that it exists.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.defer import ensureDeferred
@@ -43,6 +43,7 @@ from fileserver.volser.dump_format import (
     VOLUME_WEEK,
     WEEK,
 )
+from fileserver.volser.vnode_records import MAX_CONTENT, packed
 from fileserver.volume.vn import DIRECTORY
 from rx.errors import Abort
 from rx.streams import Sink
@@ -54,6 +55,9 @@ PIECE_SIZE = 1 << 20
 
 BATCH_SIZE = 64 * 1024
 """Smaller things are collected up to this size, and sent together."""
+
+COUNT = 128
+"""Vnodes read at a time, with their contents up to MAX_CONTENT each, in a thread, while those before are sent."""
 
 BREATH = 256
 """Vnodes after which other calls have the reactor."""
@@ -79,26 +83,49 @@ class Dump:
         batch = _Batch(sink)
         batch.add(_dump_header(self.header, self.since & WORD))
         batch.add(_volume_header(self.header))
-        for count, number in enumerate(await self._numbers()):
-            if count % BREATH == 0:
+        numbers = await self._numbers()
+        ahead = ensureDeferred(self._read(numbers[:COUNT]))
+        try:
+            for start in range(0, len(numbers), COUNT):
+                found = await ahead
+                ahead = ensureDeferred(self._read(numbers[start + COUNT : start + 2 * COUNT]))
                 await breathe()
-            vnode = await self.files.read_vnode(number)
-            batch.add(VNODE_BEGIN.pack(number=number, uniquifier=vnode.uniquifier))
-            if self._wants(vnode):
-                batch.add(_vnode_fields(self.header.id, number, vnode))
-                await self._content(number, vnode.length, batch)
-            await batch.send_if_full()
+                for number, (vnode, content) in zip(numbers[start : start + COUNT], found, strict=True):
+                    await self._vnode(number, vnode, content, batch)
+                    await batch.send_if_full()
+        finally:
+            ahead.addErrback(_forget)
         batch.add(END.pack(magic=END_MAGIC))
         await batch.send()
+
+    async def _read(self, numbers: Sequence[int]) -> Sequence[tuple[Vnode, bytes | None]]:
+        return await self.files.read_vnodes(numbers, MAX_CONTENT, self._wants) if numbers else ()
+
+    async def _vnode(self, number: int, vnode: Vnode, content: bytes | None, batch: _Batch) -> None:
+        if content is not None and len(content) != vnode.length:
+            raise self._damaged(number, f"has another length than its record says, {vnode.length} bytes")
+        if content is not None and vnode.type != DIRECTORY:
+            batch.add(packed(number, vnode))
+            batch.add(content)
+            return
+        batch.add(VNODE_BEGIN.pack(number=number, uniquifier=vnode.uniquifier))
+        if self._wants(vnode):
+            batch.add(_vnode_fields(self.header.id, number, vnode))
+            if content is not None:
+                batch.add(content)
+            else:
+                await self._content(number, vnode.length, batch)
 
     async def size(self) -> int:
         """Bytes `write` would write."""
         size = len(_dump_header(self.header, 0)) + len(_volume_header(self.header)) + END.size
-        for number in await self._numbers():
-            vnode = await self.files.read_vnode(number)
-            size += VNODE_BEGIN.size
-            if self._wants(vnode):
-                size += len(_vnode_fields(self.header.id, number, vnode)) + vnode.length
+        numbers = await self._numbers()
+        for start in range(0, len(numbers), COUNT):
+            some = numbers[start : start + COUNT]
+            for number, (vnode, _) in zip(some, await self.files.read_vnodes(some, -1, self._wants), strict=True):
+                size += VNODE_BEGIN.size
+                if self._wants(vnode):
+                    size += len(_vnode_fields(self.header.id, number, vnode)) + vnode.length
         return size
 
     async def _numbers(self) -> list[int]:

@@ -9,6 +9,7 @@ from collections.abc import Container
 from typing import Any
 
 from afs.errors import VolserError
+from fileserver.interfaces import Vnode
 from fileserver.volser.dump_format import (
     BEGIN_MAGIC,
     CRITICAL,
@@ -31,11 +32,12 @@ from fileserver.volser.dump_format import (
     WEEK_USE,
     Field,
 )
+from fileserver.volser.vnode_records import unpacked
 from rx.errors import Abort
 from rx.streams import Source
 
-READ_SIZE = 64 * 1024
-"""Bytes asked of the stream at a time: several packets, little memory."""
+READ_SIZE = 256 * 1024
+"""Bytes asked of the stream at a time: many packets, little memory."""
 
 MAX_STRING = 1024
 """Bytes of a string with its NUL: names have 32 and messages 128, and stock reads longer ones to cut them."""
@@ -107,6 +109,18 @@ class DumpReader:
                 field = VOLUME_NUMBERS[tag]
                 found[field.name] = await self.number(field)
         return found
+
+    def vnode(self) -> tuple[int, Vnode, bytes] | None:
+        """Fast path: number, vnode and content of the section that has begun, if all of it is here and laid out as
+        usual. `section` is the next one then; otherwise nothing was read.
+        """
+        found = unpacked(self._data, self._at)
+        if found is None:
+            return None
+        number, vnode, begin, end = found
+        self.section = self._data[end]
+        self._at = end + 1
+        return number, vnode, self._data[begin:end]
 
     async def field(self, known: Container[int]) -> int:
         """The tag of the next field that is known, unknown ones being skipped; or of the next section, left there."""

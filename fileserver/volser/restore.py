@@ -18,7 +18,7 @@ from afs.names import VOLUME_NAME_MAX
 from afs.rpc.volser import restoreCookie
 from fileserver.interfaces import Vnode, VolumeHeader
 from fileserver.volser.cloning import ROOT_VNODE, usage
-from fileserver.volser.dump import BREATH, PIECE_SIZE
+from fileserver.volser.dump import BREATH, COUNT, PIECE_SIZE
 from fileserver.volser.dump_format import (
     ACCESS_LIST,
     CONTENT,
@@ -90,14 +90,18 @@ async def restore(
     checkout.header.needs_salvaged = True
     await checkout.write()
     restored = _Vnodes(checkout, reader, old)
-    while reader.section in (VNODE, VOLUME_HEADER):
-        if reader.section == VOLUME_HEADER:
-            fields = await reader.volume_header()
-            continue
-        await restored.next()
-        if restored.count % BREATH == 0:
-            await breathe()
-    await reader.end()
+    try:
+        while reader.section in (VNODE, VOLUME_HEADER):
+            if reader.section == VOLUME_HEADER:
+                fields = await reader.volume_header()
+                continue
+            await restored.next()
+            if restored.count % BREATH == 0:
+                await breathe()
+        await reader.end()
+        await restored.flush()
+    finally:
+        await restored.settled()
     await restored.remove_unmentioned()
     await _recount(checkout, fields)
     checkout.header = _header(checkout.header, fields, cookie)
@@ -145,15 +149,59 @@ class _Vnodes:
         self._reader = reader
         self._here = old
         self._unmentioned = set(old)
+        self._made: list[tuple[int, Vnode, bytes]] = []
+        self._made_size = 0
+        self._making: Deferred[None] | None = None
         self.count = 0
 
     async def next(self) -> None:
-        """The vnode that the stream has now."""
+        """The vnode that the stream has now. New small ones are made many at a time, while the next ones come."""
+        reader = self._reader
+        self.count += 1
+        found = reader.vnode()
+        if found is None:
+            await self.flush()
+            await self._next()
+            return
+        number, vnode, content = found
+        self._check(number, vnode)
+        self._unmentioned.discard(number)
+        if number in self._here:
+            await self.flush()
+            await self._create(number, vnode, content)
+            return
+        self._here.add(number)
+        self._made.append(found)
+        self._made_size += len(content)
+        if len(self._made) >= COUNT or self._made_size >= PIECE_SIZE:
+            await self._begin()
+
+    async def flush(self) -> None:
+        """Everything that was read is made when this returns."""
+        if self._made:
+            await self._begin()
+        making, self._making = self._making, None
+        if making is not None:
+            await making
+
+    async def settled(self) -> None:
+        """Nothing is being made any more, whatever became of it."""
+        making, self._making = self._making, None
+        if making is not None:
+            await making.addErrback(_forget)
+
+    async def _begin(self) -> None:
+        making, self._making = self._making, None
+        if making is not None:
+            await making
+        made, self._made, self._made_size = self._made, [], 0
+        self._making = ensureDeferred(self._files.create_vnodes(made))
+
+    async def _next(self) -> None:
+        """The plain path: field by field, content in pieces."""
         reader = self._reader
         number, unique = await reader.word(), await reader.word()
-        if not 0 < number <= MAX_VNODE[bool(number & 1)]:
-            raise reader.malformed(f"vnode {number}")
-        self.count += 1
+        self._check_number(number)
         self._unmentioned.discard(number)
         vnode = _empty(unique)
         changed = False
@@ -198,12 +246,17 @@ class _Vnodes:
 
     def _check(self, number: int, vnode: Vnode) -> None:
         """Directories have odd numbers and nothing else has."""
+        self._check_number(number)
         if vnode.type not in ((DIRECTORY,) if number & 1 else (FILE, SYMLINK)):
             raise self._reader.malformed(f"vnode {number} of type {vnode.type}")
         if vnode.type != DIRECTORY:
             vnode.acl = b""
         elif not vnode.acl:
             vnode.acl = ADMINISTRATORS_ONLY
+
+    def _check_number(self, number: int) -> None:
+        if not 0 < number <= MAX_VNODE[bool(number & 1)]:
+            raise self._reader.malformed(f"vnode {number}")
 
     async def _access_list(self, number: int) -> bytes:
         stored = await self._reader.take(ACL_SIZE)
@@ -238,6 +291,10 @@ class _Vnodes:
                 await writing
         if end < length:
             await self._files.truncate(number, length)
+
+
+def _forget(_: object) -> None:
+    """It failed for the same reason, or nobody asks any more."""
 
 
 def _empty(unique: int) -> Vnode:

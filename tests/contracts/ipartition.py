@@ -231,6 +231,46 @@ class PartitionContract:
         await files.truncate(2, 6)
         self.assertEqual(await files.read(2, 0, 100), b"hel\0\0\0")
 
+    async def test_many_at_once(self: Any) -> None:
+        """Made together, in one index or both, vnodes are what they are one by one; read together they come in the
+        order asked for, with content where it is wanted and not too long.
+        """
+        files = await self.fresh()
+        made = [(number, file_vnode(number, 3), b"%03d" % number) for number in range(2, 1400, 2)]
+        await files.create_vnodes([(1, directory_vnode(1, 2048), bytes(2048)), *made])
+        await files.create_vnodes([(20_000, file_vnode(5, 0), b""), (3, directory_vnode(7, 4), b"long")])
+        files = await self.reopen()
+        numbers = [3, 1, 20_000, 8, 4, 1398]
+        found = await files.read_vnodes(numbers, 100, lambda vnode: vnode.uniquifier != 4)
+        contents = [b"long", None, b"", b"008", None, b"1398"]
+        for number, content, (vnode, read) in zip(numbers, contents, found, strict=True):
+            self.assertEqual(vnode, await files.read_vnode(number))
+            self.assertEqual(read, content, number)
+        self.assertEqual((await files.tally()).vnodes, len(made) + 3)
+        await files.write(8, 4, b"more")
+        [(_, grown)] = await files.read_vnodes([8], 100, lambda _: True)
+        self.assertEqual(grown, b"008\0")
+        for missing in (10_000, 20_002, 1 << 20):
+            await self.refuses(NoSuchVnode, files.read_vnodes([2, missing], 0, lambda _: True))
+
+    async def test_many_beside_clones(self: Any) -> None:
+        """What is made together where clones have had other versions leaves theirs alone, however many there were."""
+        files = await self.fresh()
+        for version in range(1, 7):
+            await files.create_vnodes([(2, file_vnode(version, 1), b"%d" % version), (4, file_vnode(9, 0), b"")])
+            if version < 6:
+                clone = await self.partition.create_volume(header(RW + version, RW))
+                await files.clone_to(clone)
+                await clone.close()
+                await files.remove_vnode(2)
+                await files.remove_vnode(4)
+            if version == 5:
+                await self.partition.destroy_volume(RW + 1)
+        for version in range(2, 6):
+            clone = await self.partition.open_volume(RW + version)
+            self.assertEqual(await clone.read(2, 0, 9), b"%d" % version)
+        self.assertEqual(await files.read(2, 0, 9), b"6")
+
     async def test_large_transfers(self: Any) -> None:
         """Pieces too large for the reactor's thread come and go whole, as content of a new vnode too."""
         files = await self.fresh()

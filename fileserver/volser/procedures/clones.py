@@ -19,8 +19,8 @@ from fileserver.volser.cloning import (
 from fileserver.volser.procedures.volumes import Changes, check_name
 from fileserver.volser.splitting import copy_subtree, find_subtree, replace_subtree
 from fileserver.volser.transactions import Transaction
-from fileserver.volume.checkout import Checkout, Mode
-from fileserver.volume.volume import UNIQUIFIER_START
+from fileserver.volume.checkout import Checkout, Mode, peek
+from fileserver.volume.volume import UNIQUIFIER_START, Volume
 from rx.errors import Abort
 from rx.streams import Sink
 
@@ -37,11 +37,14 @@ class Clones(Changes):
             self._transactions.brief(new_vol, transaction.partition, b"Clone") as fresh,
         ):
             transaction.procedure = b"Clone"
-            if purge_vol:
-                self._check_purged(purge_vol, transaction)
+            purged = self._find(purge_vol, transaction.partition) if purge_vol else None
             source = _cloneable(transaction)
+            if purged is not None:
+                await _check_purged(purged, source)
             if purge_vol == new_vol:
-                await self._refresh(source, fresh)
+                if new_type == READ_ONLY:
+                    source.header.clone_id = new_vol
+                await self._refresh(source, fresh, keep_usage=False)
             else:
                 header = new_header(new_vol, source.header.parent, new_name, READ_ONLY, self._now())
                 try:
@@ -54,12 +57,12 @@ class Clones(Changes):
         self._registry.surroundings.callbacks.break_volume(new_vol)
         return new_vol
 
-    def _check_purged(self, volume_id: int, transaction: Transaction) -> None:
-        volume = self._registry.find(volume_id, transaction.partition)
+    def _find(self, volume_id: int, partition: int) -> Volume:
+        """Raises Abort VNOVOL where there is no such volume, EXDEV where it is on another partition."""
+        volume = self._registry.find(volume_id, partition)
         if volume is None:
             raise Abort(VolumeError.VNOVOL if self._registry.find(volume_id) is None else EXDEV)
-        if volume.parent != transaction.checkout.header.parent:
-            raise Abort(EXDEV)
+        return volume
 
     async def _purge(self, volume_id: int, partition: int) -> None:
         async with self._transactions.brief(volume_id, partition, b"Clone") as transaction:
@@ -73,13 +76,12 @@ class Clones(Changes):
             self._transactions.brief(clone_id, transaction.partition, b"ReClone") as brief,
         ):
             transaction.procedure = b"ReClone"
-            await self._refresh(_cloneable(transaction), brief)
+            await self._refresh(_cloneable(transaction), brief, keep_usage=True)
         self._registry.surroundings.callbacks.break_volume(clone_id)
 
-    async def _refresh(self, source: Checkout, brief: Transaction) -> None:
-        if self._registry.find(brief.volume_id, brief.partition) is None:
-            raise Abort(VolumeError.VNOVOL if self._registry.find(brief.volume_id) is None else EXDEV)
-        await refresh_clone(source, await self._taken(brief), self._now())
+    async def _refresh(self, source: Checkout, brief: Transaction, *, keep_usage: bool) -> None:
+        self._find(brief.volume_id, brief.partition)
+        await refresh_clone(source, await self._taken(brief), self._now(), keep_usage=keep_usage)
 
     async def ConvertROtoRWvolume(self, partid: int, volid: int) -> None:
         """Of a clone whose read-write volume is nowhere on this server, and that is the only one of its group here."""
@@ -137,6 +139,15 @@ class Clones(Changes):
         checkout = await self._registry.check_out(transaction.volume_id, transaction.partition, Mode.VOLUPD)
         transaction.hold(checkout)
         return checkout
+
+
+async def _check_purged(volume: Volume, source: Checkout) -> None:
+    """Only a read-only clone of the same volume goes for a new one."""
+    header = await peek(volume)
+    if header.type != READ_ONLY:
+        raise Abort(EINVAL)
+    if header.parent != source.header.parent:
+        raise Abort(EXDEV)
 
 
 def _cloneable(transaction: Transaction) -> Checkout:
