@@ -172,6 +172,10 @@ class VolumeHeader:
     dir_diff_author: tuple[int, ...] = (0,) * 6
 
 
+PROMPT_SECONDS = 0.1
+"""A disk that takes longer may take much longer: whoever would wait for it does that in a thread."""
+
+
 class Ownership(Protocol):
     """What those who write to a partition and answer for it ask."""
 
@@ -181,6 +185,10 @@ class Ownership(Protocol):
 
     def settled(self) -> Deferred[bool]:
         """Fires when that is known again: whether it owns the partition."""
+        ...
+
+    def prompt(self) -> bool:
+        """Whether the storage answered at once when it was last asked, PROMPT_SECONDS or less after that began."""
         ...
 
 
@@ -194,6 +202,10 @@ class OursAlone:
         from twisted.internet.defer import succeed  # here, for the salvager starts without Twisted
 
         return succeed(True)
+
+    def prompt(self) -> bool:
+        """Nobody asks it."""
+        return True
 
 
 OURS_ALONE = OursAlone()

@@ -17,7 +17,9 @@ from construct import Bytes, Int16ub, Int32ub, Padding, Struct
 from twisted.logger import Logger
 
 from fileserver.channel import Address
+from fileserver.interfaces import Fenced
 from fileserver.partitions.label import sync_directory
+from fileserver.store.descriptors import Descriptor
 from xdr.layout import fast
 
 log = Logger(namespace="fileserver.partitions")
@@ -57,21 +59,23 @@ class Journal:
     def __init__(self, partition: str, guard: Callable[[], None]) -> None:
         self._path = os.path.join(partition, JOURNAL_FILE)
         self._guard = guard
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        size = os.fstat(self._fd).st_size
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._file: Descriptor | None = Descriptor(fd, guard)
+        size = self._file.size()
         if size % RECORD.size:
-            guard()
-            os.ftruncate(self._fd, size - size % RECORD.size)
+            os.ftruncate(self._file.to_write(), size - size % RECORD.size)
 
     @property
     def full(self) -> bool:
         """It is time to `rewrite` it."""
-        return os.fstat(self._fd).st_size > JOURNAL_LIMIT
+        return self._file is not None and self._file.size() > JOURNAL_LIMIT
 
     def note(self, address: Address, uuid: UUID | None, volume_id: int) -> None:
-        """A host uses a volume. Raises OSError, Fenced."""
-        self._guard()
-        os.write(self._fd, _record(address, uuid, volume_id))
+        """A host uses a volume. In any thread. Raises OSError, Fenced."""
+        file = self._file
+        if file is None:
+            raise Fenced(f"{self._path} is closed")
+        os.write(file.to_write(), _record(address, uuid, volume_id))
 
     def rewrite(self, contacts: Iterable[Contact]) -> None:
         """Replace all of it. Raises OSError, Fenced."""
@@ -89,15 +93,12 @@ class Journal:
         except BaseException:
             os.close(fd)
             raise
-        os.close(self._fd)
-        self._fd = fd
+        self._file = Descriptor(fd, self._guard)
         sync_directory(os.path.dirname(self._path))
 
     def close(self) -> None:
         """Also again: an operation that has closed it may be given up."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._file = None
 
 
 def read_journal(partition: str) -> list[Contact]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address
 from typing import Any
 from uuid import UUID, uuid4
@@ -236,17 +237,27 @@ class Partitions:
         before = mounted.before
         return before is not None and before.owner == self.means.own and before.state is LabelState.RELEASED
 
-    def _met(self, volume: Volume, host: object) -> None:
-        """A host uses a volume: whoever has the partition next must know."""
+    def _met(self, volume: Volume, host: object) -> Deferred[None] | None:
+        """A host uses a volume: whoever has the partition next must know. Fires when that is written, None: it is."""
         mounted = self.mounted.get(volume.partition.uuid)
-        if mounted is None or mounted.journal is None or not isinstance(host, Host):
-            return
-        try:
-            mounted.journal.note(host.address, host.uuid, volume.id)
-        except (OSError, Fenced) as problem:
-            log.error("{name}: {host} not noted: {why}", name=mounted.known.name, host=host, why=problem)
+        if mounted is None or mounted.journal is None or mounted.tenure is None or not isinstance(host, Host):
+            return None
         if mounted.inherited is not None:
             mounted.inherited.owed.called(host.address, host.uuid)
+        note = partial(mounted.journal.note, host.address, host.uuid, volume.id)
+
+        def failed(failure: Failure) -> None:
+            failure.trap(OSError, Fenced)
+            why = failure.getErrorMessage()
+            log.error("{name}: {host} not noted: {why}", name=mounted.known.name, host=host, why=why)
+
+        if not mounted.tenure.prompt():
+            return mounted.tenure.run(note).addErrback(failed)
+        try:
+            note()
+        except (OSError, Fenced):
+            failed(Failure())
+        return None
 
     async def _move(
         self, known: Known, operation: Operation, order: Order, target: PartitionServer, dryrun: bool

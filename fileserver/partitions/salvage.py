@@ -51,7 +51,7 @@ async def salvage_first(means: Means, partition: IPartition, operation: Operatio
     keep the others out of service. Raises SalvageFailed.
     """
     salvages = means.registry.salvages
-    if salvages is None or not salvages.salvager.wanted(partition):
+    if salvages is None or not await means.in_thread(salvages.salvager.wanted, partition):
         return
     log.warn("{name} is salvaged before it is served", name=partition.name)
     operation.long = True

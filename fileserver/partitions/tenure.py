@@ -25,7 +25,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
-from fileserver.interfaces import Damaged, Fenced
+from fileserver.interfaces import PROMPT_SECONDS, Damaged, Fenced
 from fileserver.partitions.label import HeldLabel, Label, LabelState, write_atomically
 
 log = Logger(namespace="fileserver.partitions")
@@ -111,7 +111,9 @@ class Tenure:
         self._failing = False
         self._stopping = False
         self._waiting: list[Deferred[bool]] = []
-        self._jobs: SimpleQueue[tuple[Callable[[Label], Label] | None, Deferred[None]]] = SimpleQueue()
+        self._busy_since: float | None = None
+        self._slow = False
+        self._jobs: SimpleQueue[tuple[Callable[[], None] | None, Deferred[None]]] = SimpleQueue()
         self._thread = Thread(target=self._run, name=f"tenure of {partition}", daemon=True)
 
     def start(self) -> None:
@@ -136,9 +138,17 @@ class Tenure:
             self._tell()
         return answer
 
+    def prompt(self) -> bool:
+        busy_since = self._busy_since
+        return not self._slow and (busy_since is None or self._clock() - busy_since <= PROMPT_SECONDS)
+
     def write(self, **changes: Any) -> Deferred[None]:
         """Change fields of the label; fires when that is durable. Fails with Fenced, OSError, Damaged."""
-        return self._submit(lambda label: replace(label, **changes))
+        return self.run(lambda: self._write(replace(self.label, **changes)))
+
+    def run(self, job: Callable[[], None]) -> Deferred[None]:
+        """Do something brief on the partition, between two beats. Fails with Fenced, and as the job does."""
+        return self._submit(job)
 
     def release(self, **changes: Any) -> Deferred[None]:
         """Say on the label that nobody owns the partition, and let go of it. Fails as `write`, having let go."""
@@ -149,12 +159,12 @@ class Tenure:
         """Cease to beat and give up the lock, with the label as it is."""
         return self._submit(None)
 
-    def _submit(self, change: Callable[[Label], Label] | None) -> Deferred[None]:
+    def _submit(self, job: Callable[[], None] | None) -> Deferred[None]:
         if self._stopping:
-            return succeed(None) if change is None else fail(Fenced(f"{self._partition}: it was let go of"))
-        self._stopping = change is None
+            return succeed(None) if job is None else fail(Fenced(f"{self._partition}: it was let go of"))
+        self._stopping = job is None
         done: Deferred[None] = Deferred()
-        self._jobs.put((change, done))
+        self._jobs.put((job, done))
         return done
 
     def _run(self) -> None:
@@ -162,12 +172,12 @@ class Tenure:
         due = self._clock() + BEAT_SECONDS
         while True:
             try:
-                change, done = self._jobs.get(timeout=max(0.0, due - self._clock()))
+                job, done = self._jobs.get(timeout=max(0.0, due - self._clock()))
             except Empty:
                 due = self._clock() + BEAT_SECONDS
-                self._beat_or_complain()
+                self._timed(self._beat_or_complain)
                 continue
-            if change is None:
+            if job is None:
                 self._confirmed = float("-inf")
                 self._cease()
                 self._held.close()
@@ -175,11 +185,20 @@ class Tenure:
                 return
             try:
                 self.check()
-                self._write(change(self.label))
+                self._timed(job)
             except (OSError, Damaged, Fenced) as problem:
                 self._reactor.callFromThread(done.errback, problem)
             else:
                 self._reactor.callFromThread(done.callback, None)
+
+    def _timed(self, job: Callable[[], None]) -> None:
+        """Whoever asks `prompt` learns how long the storage takes."""
+        self._busy_since = began = self._clock()
+        try:
+            job()
+        finally:
+            self._slow = self._clock() - began > PROMPT_SECONDS
+            self._busy_since = None
 
     def _beat_or_complain(self) -> None:
         if self._over:

@@ -167,6 +167,7 @@ async def abandon(means: Means, mounted: Mounted) -> None:
     if mounted.inherited is not None:
         mounted.inherited.leave()
     told = Told(means.teller, means.teller.hosts(means.registry, mounted.known.number))
+    telling = ensureDeferred(told.everybody())  # at once: what is under way on the storage may never end
     try:
         await means.registry.remove_partition(mounted.known.number)
     except (StoreError, OSError) as problem:
@@ -175,4 +176,4 @@ async def abandon(means: Means, mounted: Mounted) -> None:
         mounted.journal.close()
     if mounted.tenure is not None:
         await mounted.tenure.stop()
-    await told.everybody()
+    await telling

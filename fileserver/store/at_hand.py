@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 from errno import EAGAIN, EINVAL, ENOSYS, EOPNOTSUPP, EPERM
 
 from fileserver.store.descriptors import Descriptor
@@ -29,10 +30,20 @@ class _OpenHow(ctypes.Structure):
 _READ_WRITE = _OpenHow(os.O_RDWR | os.O_CLOEXEC, 0, _RESOLVE_CACHED)
 
 
-def read_at_hand(file: Descriptor, size: int, offset: int) -> bytes | None:
+_PAGE = os.sysconf("SC_PAGESIZE")
+
+
+def always() -> bool:
+    """Of a file system that is asked although it may keep somebody waiting."""
+    return True
+
+
+def read_at_hand(file: Descriptor, size: int, offset: int, ask: Callable[[], bool] = always) -> bytes | None:
     """As pread: short only at the file's end. None where a disk would have to be waited for. A file system that cannot
-    tell is asked all the same.
+    tell is asked all the same, if `ask` says so.
     """
+    if not file.tells:
+        return os.pread(file.fd, size, offset) if ask() else None
     buffer = bytearray(size)
     try:
         count = os.preadv(file.fd, [buffer], offset, os.RWF_NOWAIT)
@@ -43,8 +54,20 @@ def read_at_hand(file: Descriptor, size: int, offset: int) -> bytes | None:
     except OSError as error:
         if error.errno != EOPNOTSUPP:
             raise
-        return os.pread(file.fd, size, offset)
+        file.tells = False
+        return read_at_hand(file, size, offset, ask)
     return bytes(buffer) if count == size else bytes(buffer[:count])
+
+
+def pages_at_hand(file: Descriptor, offset: int, size: int) -> bool:
+    """Whether what a write there leaves of the pages at its two ends is in memory, if there is anything: else the disk
+    is read before.
+    """
+    ends = [place for place in (offset, offset + size) if place % _PAGE]
+    if not ends:
+        return True
+    length = file.size()
+    return all(place >= length or read_at_hand(file, 1, place) is not None for place in ends)
 
 
 def open_at_hand(path: str) -> int | None:

@@ -25,12 +25,14 @@ class Descriptor:
     and its number given to another file, in the middle of an operation.
     """
 
-    __slots__ = ("_guard", "fd", "used")
+    __slots__ = ("_guard", "fd", "tells", "used")
 
     def __init__(self, fd: int, guard: Guard = unguarded) -> None:
         self.fd = fd
         self.used = False
         """Since the cache last looked for one to let go of."""
+        self.tells = True
+        """Its file system says what is in memory (at_hand.py)."""
         self._guard = guard
 
     def to_write(self) -> int:
@@ -87,11 +89,10 @@ class Descriptors:
         with self._lock:
             self._open.pop(key, None)
 
-    def forget_group(self, parent: int) -> None:
-        """The same for every file of a volume group."""
+    def forget_group(self, parent: int) -> list[Descriptor]:
+        """The same for every file of a volume group; they are closed when the list goes, if nobody uses them."""
         with self._lock:
-            for key in [key for key in self._open if key[0] == parent]:
-                del self._open[key]
+            return [self._open.pop(key) for key in list(self._open) if key[0] == parent]
 
     def _make_room(self) -> Descriptor:
         """Take out the oldest that was not used since it was last looked at."""

@@ -174,14 +174,15 @@ class Group:
         """The index of a volume in which a vnode has its record. Raises FileNotFoundError."""
         return self.open(special_inode(volume_id, index_of(vnode)))
 
+    def known_count(self, inode: int) -> int | None:
+        """How many volumes share the inode, None where the link table has to be read."""
+        row = self._rows.get(vnode_of(inode))
+        return None if row is None else links_in(row, tag_of(inode))
+
     def count(self, inode: int) -> int:
-        """How many volumes share the inode, as the link table has it."""
-        vnode = vnode_of(inode)
-        row = self._rows.get(vnode)
-        if row is None:
-            with self.lock:
-                row = self.links().row(vnode)
-        return links_in(row, tag_of(inode))
+        """The same, as the link table has it."""
+        with self.lock:
+            return self.links().count(vnode_of(inode), tag_of(inode))
 
     def share(self, inode: int) -> None:
         """Count one volume more than now name the inode: the next to do so is about to. Raises OSError EMLINK."""

@@ -15,6 +15,7 @@ from errno import EPERM
 from typing import Any
 from uuid import UUID, uuid4
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -117,22 +118,23 @@ class NameiPartition:
             remove_locks(path)
         self._volume_locks = ByteLocks(os.path.join(path, VOLUME_LOCKS))
         self._header_locks = ByteLocks(os.path.join(path, HEADER_LOCKS))
-        self._threads = Threads(reactor, self.name)
+        self._threads = Threads(reactor, self.name, tenancy.ownership)
         self._descriptors = Descriptors(tenancy.ownership.check)
         self._groups: dict[int, Group] = {}
-        self._closed = False
+        self._space: Space | None = None
+        self._closed: Deferred[None] | None = None
 
     async def volumes(self) -> Sequence[VolumeIds]:
-        return await self._threads.run(self._scan)
+        return await self._threads.read(self._scan)
 
     async def volume_ids(self) -> Sequence[int]:
-        return await self._threads.run(self._names)
+        return await self._threads.read(self._names)
 
     async def ids(self, volume_id: int) -> VolumeIds:
-        return await self._threads.run(self._read_ids, volume_id)
+        return await self._threads.read(self._read_ids, volume_id)
 
     async def create_volume(self, header: VolumeHeader) -> VolumeFiles:
-        if os.path.exists(self._header_path(header.id)):
+        if await self._threads.run(os.path.exists, self._header_path(header.id)):
             raise VolumeExists(f"volume {header.id} exists on {self.name}")
         files = self._files(header.id, header.parent)
         try:
@@ -153,7 +155,7 @@ class NameiPartition:
         return files
 
     async def destroy_volume(self, volume_id: int) -> None:
-        ids = self._read_ids(volume_id)
+        ids = await self.ids(volume_id)
         files = self._files(ids.id, ids.parent)
         try:
             await self._threads.run(self._destroy, files)
@@ -168,19 +170,27 @@ class NameiPartition:
         return await self._threads.run(self._take_note, self._note_path(name))
 
     def space(self) -> Space:
-        status = os.statvfs(self.path)
-        total = status.f_blocks - status.f_bfree + status.f_bavail
-        return Space(total * status.f_frsize // 1024, status.f_bavail * status.f_frsize // 1024)
+        """As it is, or was before the disk became slow to answer."""
+        if self._space is None or self._threads.prompt():
+            status = os.statvfs(self.path)
+            total = status.f_blocks - status.f_bfree + status.f_bavail
+            self._space = Space(total * status.f_frsize // 1024, status.f_bavail * status.f_frsize // 1024)
+        return self._space
 
     async def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self._threads.stop()
-        self._descriptors.clear()
-        self._header_locks.close()
-        self._volume_locks.close()
-        self._lock.close()
+        """Returns when nothing is read or written any more, so that nobody lets go of the label before."""
+        if self._closed is None:
+            self._closed = Deferred()
+            await self._threads.run(self._descriptors.clear)
+            await self._threads.stop()
+            self._header_locks.close()
+            self._volume_locks.close()
+            self._lock.close()
+            self._closed.callback(None)
+        elif not self._closed.called:
+            waiter: Deferred[None] = Deferred()
+            self._closed.chainDeferred(waiter)
+            await waiter
 
     def _files(self, volume_id: int, parent: int) -> VolumeFiles:
         """The files of a volume, its byte locked until they are closed."""
@@ -191,14 +201,15 @@ class NameiPartition:
         group.users += 1
         return VolumeFiles(volume_id, group, self._threads, lambda: self._release(volume_id, group))
 
-    def _release(self, volume_id: int, group: Group) -> None:
-        if self._closed:
+    async def _release(self, volume_id: int, group: Group) -> None:
+        if self._closed is not None:
             return
         self._volume_locks.release(volume_id)
         group.users -= 1
         if not group.users:
-            self._descriptors.forget_group(group.parent)
             del self._groups[group.parent]
+            open_files = self._descriptors.forget_group(group.parent)
+            await self._threads.briefly(open_files.clear)
 
     def _note_path(self, name: str) -> str:
         return os.path.join(self.path, f".txafs-{name}")

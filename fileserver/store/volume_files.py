@@ -1,21 +1,22 @@
 """One volume's files in the namei layout: header, vnode indexes, content and clones.
 
 Small operations are a few system calls on the page cache and run where they are called; what moves much data goes to a
-thread, and so does every read that the cache cannot answer (at_hand.py). Small writes only fill the cache: they wait
-for a disk when the system has too much to write back already, which it cannot be asked before. The order of steps is
+thread, and so does every read that the cache cannot answer, also one that a small write would begin with (at_hand.py).
+Small writes only fill the cache: they wait for a disk when the system has too much to write back already, which it
+cannot be asked before; so while the disk is slow to answer they go to a thread too (threads.py). The order of steps is
 what makes a kill harmless: content before the record that names it, a record before the content it let go of.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from zope.interface import implementer
 
 from fileserver.interfaces import Damaged, IVolumeFiles, NoSuchVnode, Tally, Vnode, VolumeHeader, blocks
-from fileserver.store.at_hand import read_at_hand
+from fileserver.store.at_hand import pages_at_hand, read_at_hand
 from fileserver.store.batches import Made, create_batch, read_batch
 from fileserver.store.descriptors import Descriptor
 from fileserver.store.formats import (
@@ -64,13 +65,14 @@ class Place(NamedTuple):
 class VolumeFiles:
     """A volume in a group. `release` is called once, when it is closed."""
 
-    def __init__(self, volume_id: int, group: Group, threads: Threads, release: Callable[[], None]) -> None:
+    def __init__(self, volume_id: int, group: Group, threads: Threads, release: Callable[[], Awaitable[None]]) -> None:
         self.id = volume_id
         self.parent = group.parent
         self.group = group
         self._threads = threads
-        self._release: Callable[[], None] | None = release
+        self._release: Callable[[], Awaitable[None]] | None = release
         self._places: dict[int, Place] = {}  # of this volume only its own object writes records, but for `clone_to`
+        self._info = special_inode(volume_id, Special.INFO)
         self._inodes = {kind: special_inode(volume_id, kind) for kind in _INDEXES}
 
     def check(self) -> None:
@@ -82,14 +84,19 @@ class VolumeFiles:
                 raise Damaged(f"volume {self.id}: the {kind.name} file has stamp {data.hex()}")
 
     async def read_header(self) -> VolumeHeader:
-        header = unpack_header(os.pread(self._special(Special.INFO).fd, VOLUME_INFO.size, 0))
+        data = self._at_hand_in(self._info, VOLUME_INFO.size, 0)
+        if data is None:
+            data = await self._threads.read(self._read_info)
+        header = unpack_header(data)
         if (header.id, header.parent) != (self.id, self.parent):
             raise Damaged(f"volume {self.id} of {self.parent}: its info says {header.id} of {header.parent}")
         return header
 
     async def write_header(self, header: VolumeHeader) -> None:
         assert (header.id, header.parent) == (self.id, self.parent), f"the header of another volume: {header.id}"
-        write_unit(self._special(Special.INFO), pack_header(header), 0)
+        data = pack_header(header)
+        known = self._at_hand_in(self._info, 1, 0) is not None
+        await self._changed(known, len(data), self._write_info, data)
 
     async def vnodes(self) -> Sequence[tuple[int, int]]:
         return sorted(await self._threads.run(self._scan))
@@ -100,7 +107,7 @@ class VolumeFiles:
     async def read_vnode(self, number: int) -> Vnode:
         data = self._record_at_hand(number)
         if data is None:
-            data = await self._threads.run(self._record, number)
+            data = await self._threads.read(self._record, number)
         vnode, inode, cloned = unpack_vnode(data)
         self._keep(number, inode, cloned)
         return vnode
@@ -116,30 +123,35 @@ class VolumeFiles:
                 await self.create_vnode(number, vnode, content)
 
     async def write_vnode(self, number: int, vnode: Vnode) -> None:
-        self._write_record(number, vnode, *self._place(number))
+        await self._changed(number in self._places, 0, self._write_vnode, number, vnode)
 
     async def create_vnode(self, number: int, vnode: Vnode, content: bytes = b"") -> None:
         kind = index_of(number)
         assert 0 < number <= MAX_VNODE and vnode.type in _TYPES[kind], f"vnode {number} cannot have type {vnode.type}"
-        assert not self.group.inode_in(self.id, number), f"vnode {number} of volume {self.id} is in use"
-        await self._run(len(content), self._create, number, vnode, content)
+        slot = self._slot_at_hand(number)
+        assert not slot or not slot[0] & 7, f"vnode {number} of volume {self.id} is in use"
+        await self._changed(slot is not None, len(content), self._create, number, vnode, content)
 
     async def remove_vnode(self, number: int) -> None:
-        inode = self._place(number).inode
-        await self._run(self._size(inode), self._remove, number, inode)
+        file = self._at_hand(number)
+        known = file is not None and self._slot_at_hand(number) is not None
+        size = file.size() if file is not None and known else 0
+        del file  # its space is given back by whoever closes it last
+        await self._changed(known, size, self._remove, number)
 
     async def read(self, number: int, offset: int, size: int) -> bytes:
         file = self._at_hand(number) or await self._fetched(number)
-        found = read_at_hand(file, size, offset) if size <= INLINE_SIZE else None
-        return found if found is not None else await self._threads.run(_read, file, offset, size)
+        found = read_at_hand(file, size, offset, self._threads.prompt) if size <= INLINE_SIZE else None
+        return found if found is not None else await self._threads.read(_read, file, offset, size)
 
     async def write(self, number: int, offset: int, data: bytes) -> None:
         file = await self._own(number)
-        await self._run(len(data), write_all, file, data, offset)
+        known = bool(number & 1) or pages_at_hand(file, offset, len(data))  # a directory was read to be changed
+        await self._changed(known, len(data), write_all, file, data, offset)
 
     async def truncate(self, number: int, length: int) -> None:
         file = await self._own(number, length)
-        await self._run(file.size() - length, cut, file, length)
+        await self._changed(pages_at_hand(file, length, 0), file.size() - length, cut, file, length)
 
     async def content_length(self, number: int) -> int:
         file = self._at_hand(number) or await self._fetched(number)
@@ -154,12 +166,12 @@ class VolumeFiles:
             target._places.clear()
 
     async def sync(self) -> None:
-        await self._threads.run(sync_file_system, self._special(Special.INFO))
+        await self._threads.run(self._sync)
 
     async def close(self) -> None:
         release, self._release = self._release, None
         if release is not None:
-            release()
+            await release()
 
     def drop_content(self) -> None:
         """Let go of all content, as the first half of destroying the volume: records stay, so that it can be done
@@ -174,10 +186,22 @@ class VolumeFiles:
                 if inode := _inode_at(index, offset):
                     self.group.settle(inode, without=self.id)
 
-    async def _run(self, size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if size <= INLINE_SIZE:
+    async def _changed(self, known: bool, size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Change so many bytes. `known`: no disk has to be read first."""
+        if not known or size > INLINE_SIZE:
+            return await self._threads.run(function, *args, **kwargs)
+        if self._threads.prompt():  # as `briefly` has it, sooner
             return function(*args, **kwargs)
-        return await self._threads.run(function, *args, **kwargs)
+        return await self._threads.briefly(function, *args, **kwargs)
+
+    def _read_info(self) -> bytes:
+        return os.pread(self._special(Special.INFO).fd, VOLUME_INFO.size, 0)
+
+    def _write_info(self, data: bytes) -> None:
+        write_unit(self._special(Special.INFO), data, 0)
+
+    def _sync(self) -> None:
+        sync_file_system(self._special(Special.INFO))
 
     def _special(self, kind: Special) -> Descriptor:
         return self.group.open_special(self.id, kind)
@@ -194,12 +218,22 @@ class VolumeFiles:
         if not 0 < number <= MAX_VNODE:
             return None
         kind = index_of(number)
-        try:
-            index = self.group.at_hand(self._inodes[kind])
-        except FileNotFoundError:
-            return None  # `_record` says what is wrong
-        data = read_at_hand(index, RECORD_SIZES[kind], record_offset(number)) if index is not None else None
+        data = self._at_hand_in(self._inodes[kind], RECORD_SIZES[kind], record_offset(number))
         return self._checked(number, data) if data is not None else None
+
+    def _slot_at_hand(self, number: int) -> bytes | None:
+        """The first byte of a record, none after the end of the index; None where a disk is read to change it."""
+        return self._at_hand_in(self._inodes[index_of(number)], 1, record_offset(number))
+
+    def _at_hand_in(self, inode: int, size: int, offset: int) -> bytes | None:
+        """What is there in a special file; None where a disk would have to be waited for, or there is no such file,
+        which whoever asks a thread then is told.
+        """
+        try:
+            file = self.group.at_hand(inode)
+        except FileNotFoundError:
+            return None
+        return None if file is None else read_at_hand(file, size, offset, self._threads.prompt)
 
     def _checked(self, number: int, data: bytes) -> bytes:
         """Raises NoSuchVnode, Damaged."""
@@ -212,6 +246,9 @@ class VolumeFiles:
         if record.magic != _MAGIC[kind] or record.word & 7 not in _TYPES[kind]:
             raise Damaged(f"volume {self.id}: vnode {number} has magic {record.magic:#x} and type {record.word & 7}")
         return data
+
+    def _write_vnode(self, number: int, vnode: Vnode) -> None:
+        self._write_record(number, vnode, *self._place(number))
 
     def _write_record(self, number: int, vnode: Vnode, inode: int, cloned: bool = False) -> None:
         write_unit(self._index(number), pack_vnode(vnode, inode, cloned=cloned), record_offset(number))
@@ -256,7 +293,7 @@ class VolumeFiles:
 
     async def _fetched(self, number: int) -> Descriptor:
         """The same, from a disk that may take its time."""
-        return await self._threads.run(self._content, number)
+        return await self._threads.read(self._content, number)
 
     def _open(self, number: int, inode: int) -> Descriptor:
         try:
@@ -302,27 +339,29 @@ class VolumeFiles:
             self.group.settle(inode)
             raise
 
-    def _remove(self, number: int, inode: int) -> None:
+    def _remove(self, number: int) -> None:
+        inode = self._place(number).inode
         with self.group.lock:
             self._places.pop(number, None)
             write_unit(self._index(number), bytes(RECORD_SIZES[index_of(number)]), record_offset(number))
             self.group.settle(inode)
 
-    def _size(self, inode: int) -> int:
-        """The size of an inode's file, 0 when it is gone."""
-        try:
-            return os.stat(self.group.path(inode)).st_size
-        except FileNotFoundError:
-            return 0
-
     async def _own(self, number: int, keep: int | None = None) -> Descriptor:
         """The vnode's content, open; copied first (up to `keep` bytes) when other volumes share it."""
         file = self._at_hand(number) or await self._fetched(number)
-        inode = self._place(number).inode
-        if self.group.count(inode) == 1:
+        if await self._alone(number):
             return file
         length = file.size() if keep is None else min(file.size(), keep)
-        return await self._run(length, self._copy, number, file, length)
+        return await self._threads.run(self._copy, number, file, length)
+
+    async def _alone(self, number: int) -> bool:
+        """Whether no other volume shares the content."""
+        place = self._places.get(number)
+        count = None if place is None else self.group.known_count(place.inode)
+        return (count if count is not None else await self._threads.run(self._count, number)) == 1
+
+    def _count(self, number: int) -> int:
+        return self.group.count(self._place(number).inode)
 
     def _copy(self, number: int, source: Descriptor, length: int) -> Descriptor:
         vnode, old, _ = unpack_vnode(self._record(number))

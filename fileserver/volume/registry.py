@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, nullcontext
 from errno import EINVAL
 from uuid import UUID
 
-from twisted.internet.defer import DeferredSemaphore, TimeoutError, ensureDeferred, gatherResults  # noqa: A004
+from twisted.internet.defer import Deferred, DeferredSemaphore, TimeoutError, ensureDeferred, gatherResults  # noqa: A004
 from twisted.logger import Logger
 
 from afs.errors import VolumeError
@@ -69,8 +69,8 @@ class Registry:
         self._partitions: dict[int, IPartition] = {}
         self._volumes: dict[int, Known] = {}  # by partition number
         self._vacated: list[Known] = []
-        self.met: Callable[[Volume, Hashable], None] = nobody_asks
-        """Called when a host uses a volume for the first time."""
+        self.met: Callable[[Volume, Hashable], Deferred[None] | None] = nobody_asks
+        """Called when a host uses a volume for the first time, which begins when what it returns has fired."""
         self._stopping = False
 
     async def add_partition(self, partition: IPartition, ids: Sequence[int] | None = None) -> None:
@@ -240,9 +240,12 @@ class Registry:
         VSALVAGE if there is no hope.
         """
         volume = self._ready(volume_id) or await self._admitted(volume_id, holder)
-        if holder.host is not None and not volume.knows(holder.host):
+        while holder.host is not None and not volume.knows(holder.host):
+            noted = self.met(volume, holder.host)
+            if noted is not None:
+                await noted
             volume.meet(holder.host)
-            self.met(volume, holder.host)
+            volume = self._ready(volume_id) or await self._admitted(volume_id, holder)
         volume.enter(holder)
         damaged = False  # the exception itself would keep this frame, and what the call has open, until a collection
         try:

@@ -205,19 +205,25 @@ class PartitionProcedures(AFSVolPartitions):
             state.attached = sum(volume.state is VolumeState.ATTACHED for volume in volumes)
             state.salvaging = sum(volume.state is VolumeState.SALVAGING for volume in volumes)
         if known.backend != MEMORY:
-            await self._read_label(known, state)
+            try:
+                _show_label(state, await self._label(known))
+            except (Damaged, OSError) as problem:
+                state.reason = _text(str(problem))
         return state
 
-    async def _read_label(self, known: Known, state: VolPartitionState) -> None:
-        try:
-            label = await self._partitions.means.in_thread(Label.read, known.path)
-        except (Damaged, OSError) as problem:
-            state.reason = _text(str(problem))
-            return
-        if label is not None:
-            state.label_owner, state.label_epoch = label.owner or NIL_UUID, label.epoch
-            age = (time.time() - label.beaten) * 1000 if label.beaten else PHEARTBEAT_UNKNOWN
-            state.heartbeat_age = max(0, min(int(age), PHEARTBEAT_UNKNOWN))
+    async def _label(self, known: Known) -> Label | None:
+        """As this server last wrote it, where it has the partition: its storage may be slow to answer."""
+        mounted = self._partitions.mounted.get(known.uuid)
+        if mounted is not None and mounted.tenure is not None and not mounted.tenure.lost:
+            return mounted.tenure.label
+        return await self._partitions.means.in_thread(Label.read, known.path)
+
+
+def _show_label(state: VolPartitionState, label: Label | None) -> None:
+    if label is not None:
+        state.label_owner, state.label_epoch = label.owner or NIL_UUID, label.epoch
+        age = (time.time() - label.beaten) * 1000 if label.beaten else PHEARTBEAT_UNKNOWN
+        state.heartbeat_age = max(0, min(int(age), PHEARTBEAT_UNKNOWN))
 
 
 def _contact(host: VolHost) -> Contact:
