@@ -12,6 +12,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from afs.addresses import own_addresses
+from afs.dns import VLSERVER_PORT, find_vlservers, nameservers
 
 log = Logger()
 
@@ -27,11 +28,15 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DatabaseServer:
-    """A line of CellServDB. A clone (its address in brackets) answers queries but never becomes the sync site."""
+    """A line of CellServDB. A clone (its address in brackets) answers queries but never becomes the sync site.
+
+    `port` is its vlserver's, of which only the DNS may have another to say.
+    """
 
     address: IPv4Address
     name: str = ""
     clone: bool = False
+    port: int = VLSERVER_PORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,14 @@ def cell_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
         raise ValueError(f"{text!r} is not the name of a cell")
     return text
+
+
+def cell_by_dns(name: str) -> Cell | None:
+    """A cell that CellServDB lacks, if the DNS knows it. Takes seconds where that does not answer."""
+    if "." not in name:  # a name of this machine's domain, or of none: not a cell's anywhere
+        return None
+    found = find_vlservers(name, nameservers())
+    return Cell(name, tuple(DatabaseServer(address, port=port) for address, port in found)) if found else None
 
 
 def write_configuration(directory: Path, cell: Cell) -> None:

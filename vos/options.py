@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from afs.cells import Cell, Configuration, ConfigurationError, read_configuration
+from afs.cells import Cell, Configuration, ConfigurationError, cell_by_dns, read_configuration
 from vos.command import CommandError
 from vos.syntax import Values
 
@@ -62,9 +62,10 @@ class Options:
             raise _cannot_start(
                 f"vos: Could not process files in configuration directory ({self.config}).", MISSING_FILE
             ) from None
-        cell = _find(configuration, self.cell)
+        cell, name = _find(configuration, self.cell), self.cell or configuration.this_cell
         if cell is None or not cell.servers:
-            name = self.cell or configuration.this_cell
+            cell = cell_by_dns(name)
+        if cell is None:
             raise _cannot_start(f"vos: can't find cell {name}'s hosts in {self.config}/CellServDB", MISSING_CELL)
         return cell
 

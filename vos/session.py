@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from afs.rpc.volpartitions import AFSVolPartitions
     from vos.cell import Cell
 
-VLSERVER_PORT, VOLSER_PORT = 7003, 7005
+VOLSER_PORT = 7005
 
 DEAD_SECONDS = 20.0
 """How long a server may be silent before the next is asked. Even one that is busy answers an Rx ping."""
@@ -74,7 +74,7 @@ class Session:
         security = options.security(cell.name)
         if security is None and not options.noauth:
             output.complain("vos: Could not get afs tokens, running unauthenticated.")
-        servers = [(str(server.address), VLSERVER_PORT) for server in cell.servers]
+        servers = [(str(server.address), server.port) for server in cell.servers]
         return cls(reactor, cell.name, servers, output, security=security, noresolve=options.noresolve)
 
     @cached_property

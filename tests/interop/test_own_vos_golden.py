@@ -174,6 +174,64 @@ rename gold.one gold.v1
 examine gold.v1.backup
 """
 
+SENT = """
+dump gold.v1 -file /var/log/openafs/one.dump
+dump gold.v1.backup -file /var/log/openafs/two.dump
+dump gold.v1 -file /var/log/openafs/three.dump -time 11/22/2026
+dump gold.v1 -file /var/log/openafs/four.dump -clone -verbose
+dump gold.v1 -file /nowhere/five.dump
+dump nosuch
+restore fs2 a gold.r1 -file /var/log/openafs/one.dump
+restore fs2 a gold.r1 -file /var/log/openafs/one.dump -overwrite abort
+restore fs2 a gold.r1 -file /var/log/openafs/one.dump -overwrite full -verbose
+restore fs2 a gold.r1 -file /var/log/openafs/one.dump -overwrite incremental
+restore fs2 a gold.r1 -file /nowhere/one.dump -overwrite full
+examine gold.r1
+restore fs2 a gold.ro -file /var/log/openafs/one.dump -readonly
+examine gold.ro
+restore fs2 a gold.off -file /var/log/openafs/one.dump -offline
+examine gold.off
+online fs2 a gold.off
+offline fs2 a gold.off
+examine gold.off
+create fs1 a gold.rel
+addsite fs1 a gold.rel
+addsite fs2 a gold.rel
+release gold.rel -verbose
+examine gold.rel
+examine gold.rel.readonly
+release gold.rel -verbose
+release gold.rel -force -verbose
+release gold.q
+release nosuch
+remsite fs2 a gold.rel
+remove fs2 a gold.rel.readonly
+remove -id gold.rel.readonly -verbose
+listvldb -name gold.rel
+create fs1 b gold.c
+addsite fs2 b gold.c
+release gold.c
+convertROtoRW fs2 b gold.c -force
+examine gold.c
+move gold.c fs1 b fs2 a -verbose
+move gold.rel fs1 a fs2 b -verbose
+examine gold.rel
+move gold.rel fs2 b fs1 b -live
+move gold.rel fs2 b fs1 a
+move gold.rel fs1 b fs1 b
+copy gold.rel fs1 b gold.copy fs2 a -verbose
+examine gold.copy
+shadow gold.rel fs1 b fs2 a -toname gold.shadow -verbose
+clone gold.rel -toname gold.clone
+examine gold.clone
+remove -id gold.copy
+remove -id gold.rel
+remove -id gold.c
+remove -id gold.r1
+remove -id gold.off
+remove fs2 a gold.ro.readonly
+"""
+
 LOST = """
 delentry gold.v2
 delentry gold.v2
@@ -196,7 +254,6 @@ syncvldb fs2
 examine gold.v2
 syncvldb
 syncvldb nohost
-syncvldb -partition a
 syncvldb fs1 z
 syncvldb fs1 zz9
 syncvldb -volume gold.v1 -verbose
@@ -276,7 +333,7 @@ remaddrs nonsense
 listaddrs -noresolve
 """
 
-SCRIPT = MADE + CHANGED + CLONED + LOST + GONE
+SCRIPT = MADE + CHANGED + CLONED + SENT + LOST + GONE
 
 
 class OurCell(VldbCell):

@@ -7,7 +7,7 @@ from errno import ENODEV
 from ipaddress import IPv4Address
 from typing import Annotated
 
-from afs.location import BACKUP, RO, RW
+from afs.location import BACKUP, RW
 from afs.rpc.vl import VLF_BACKEXISTS, VLSF_ROVOL, VLSF_RWVOL, nvldbentry
 from afs.rpc.volser import volintInfo
 from rx.errors import RxError
@@ -75,7 +75,7 @@ async def _entry(session: Session, volid: int) -> nvldbentry:
 
 def _sites(entry: nvldbentry, volid: int) -> Iterator[tuple[IPv4Address, int]]:
     """Where the volume is: a read-only one at several places, a backup beside its read-write volume."""
-    readonly = volid not in (entry.volumeId[RW], entry.volumeId[BACKUP]) or volid == entry.volumeId[RO]
+    readonly = volid not in (entry.volumeId[RW], entry.volumeId[BACKUP])
     wanted = VLSF_ROVOL if readonly else VLSF_RWVOL
     sites = [(server, partition) for server, partition, flags in sites_of(entry) if flags & wanted]
     yield from sites if readonly else sites[:1]
