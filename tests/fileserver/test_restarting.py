@@ -28,7 +28,7 @@ SEND_BUFFER = 256 << 10
 
 class Restarts(TestCase):
     backend = "memory"
-    timeout = 60
+    timeout = 180
 
     async def start(self, **settings: Any) -> Cell:
         cell = await start_cell(self, backend=self.backend, **settings)
@@ -117,7 +117,7 @@ class Salvager:
 
 
 class Held(TestCase):
-    timeout = 60
+    timeout = 180
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         self.salvager = Salvager()

@@ -28,8 +28,12 @@ PREFIX = "txafs-interop-"
 SUBNET = "10.91.0"
 CHECKOUT = Path(__file__).resolve().parents[2]
 CLONE_NEWNET = 0x40000000
-READY_SECONDS = 20.0
-"""For a node or a daemon to come up; a busy two-core machine needs a tenth of it."""
+READY_SECONDS = 90.0
+"""For a node or a daemon to come up, or anything else that is certain to happen: only a test that fails waits so long.
+A two-core machine with ten times the work needs a fifth of it.
+"""
+COMMAND_SECONDS = 180.0
+"""For a command in a node, unless more is said; what vos waits for at most by itself is half of it."""
 POLL_SECONDS = 0.02
 """Between two looks at a condition that the kernel or another program makes true without telling us."""
 
@@ -194,7 +198,7 @@ class Node:
         """The host's way to a file as the node sees it."""
         return Path(f"/proc/{self.pid}/root{inside}")
 
-    def run_now(self, *command: str, seconds: float = 60.0, stdin: str = "") -> Result:
+    def run_now(self, *command: str, seconds: float = COMMAND_SECONDS, stdin: str = "") -> Result:
         """Run a command in the node and wait for it, blocking the reactor."""
         inner = ["timeout", "--kill-after=5", str(seconds), *command]
         done = subprocess.run(
@@ -207,7 +211,7 @@ class Node:
             done.stderr.decode(errors="replace"),
         )
 
-    async def run(self, *command: str, seconds: float = 60.0, stdin: str = "") -> Result:
+    async def run(self, *command: str, seconds: float = COMMAND_SECONDS, stdin: str = "") -> Result:
         """Run a command in the node while the reactor goes on."""
         result: Result = await deferToThread(self.run_now, *command, seconds=seconds, stdin=stdin)
         return result
@@ -260,6 +264,8 @@ class Node:
             pipe.close()
 
     def _enter(self, command: Sequence[str]) -> list[str]:
+        if self._init.poll() is not None:  # its process id may be somebody else's by now
+            raise NodeFailed(f"{self.name} is no more, where this was to be run: {' '.join(command)}")
         return ["nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p", "--", *command]
 
 

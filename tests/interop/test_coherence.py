@@ -83,5 +83,5 @@ class CoherenceTests(InteropTest):
 
     async def _see(self, client: FuseClient, content: str) -> None:
         file = f"{client.volume('scratch')}/shared"
-        watched = await client.node.run(*program("watch"), file, content, str(READY_SECONDS))
+        watched = await client.node.run(*program("watch"), file, content, str(READY_SECONDS), seconds=2 * READY_SECONDS)
         self.seconds.append(float(watched.check().out))

@@ -33,7 +33,7 @@ class RxdebugTests(TestCase):
     """A server with two places and four calls that wait for us."""
 
     skip = missing() or None
-    timeout = 60.0
+    timeout = 180
 
     def port(self) -> RxPort:
         port = RxPort(reactor, "127.0.0.1")

@@ -53,7 +53,7 @@ class WireTest(TestCase):
 
     if not (shutil.which("rxgen") and shutil.which("gcc") and Path("/usr/include/rx/rx.h").exists()):
         skip = "needs gcc and libopenafs-dev (scripts/install-test-prerequisites)"
-    timeout = 60
+    timeout = 180
 
     async def setUp(self) -> None:  # type: ignore[override]
         directory = Path(self.mktemp())

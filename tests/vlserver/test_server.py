@@ -238,7 +238,7 @@ class _Command(ProcessProtocol):
 class CommandTest(TestCase):
     """`twistd -n afs-vlserver` as a process."""
 
-    timeout = 60
+    timeout = 180
 
     def run_command(self, *words: str) -> tuple[_Command, Any]:
         """Start it on a database of its own."""

@@ -44,7 +44,7 @@ def an_entry(number: int) -> Callable[[ITransaction], Volume]:
 class CommandTest(TestCase):
     """Each command in a process of its own."""
 
-    timeout = 120
+    timeout = 600
 
     def setUp(self) -> None:
         directory = Path(self.mktemp())

@@ -87,7 +87,7 @@ class GatedSession:
 
 
 class Case(SharedCase):
-    timeout = 20
+    timeout = 180
     options: dict[str, Any] = {}
 
     async def setUp(self) -> None:  # type: ignore[override]

@@ -43,7 +43,7 @@ class Stalled:
 
 class Wire(TestCase):
     backend = "memory"
-    timeout = 60
+    timeout = 180
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         self.cell: Cell = await start_cell(self, backend=self.backend)

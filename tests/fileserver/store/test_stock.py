@@ -34,6 +34,8 @@ ALICE, ALICE_BACKUP = 536870917, 536870920
 class StockJudges(TestCase):
     """What we wrote, stock programs find clean."""
 
+    timeout = 600
+
     def setUp(self) -> None:
         need_stock()
         self.path = os.path.abspath(self.mktemp())

@@ -105,7 +105,7 @@ class Forwarding(SynchronousTestCase):
 class OverTheWire(TestCase):
     """Two fileservers, with a store on the disk and with one in memory."""
 
-    timeout = 60.0
+    timeout = 180
 
     async def start(self, backend: str) -> None:
         self.cell: Cell = await start_cell(self, backend=backend, fileservers=2)

@@ -92,7 +92,7 @@ class Stalled(Base):
 
 
 class Threads(TestCase):
-    timeout = 60
+    timeout = 180
 
     def partition(self, number: int) -> IPartition:
         from twisted.internet import reactor
