@@ -13,10 +13,12 @@ from math import isinf
 
 from afs.rpc.cb import RXAFSCB
 from afs.rpc.fs import RXAFS
+from afs.rpc.partitions import VLPartitions
 from afs.rpc.pr import PR
 from afs.rpc.rxstats import RX_STATS_RETRIEVAL_VERSION, RXSTATS
 from afs.rpc.ubik import DISK, VOTE
 from afs.rpc.vl import VL
+from afs.rpc.volpartitions import AFSVolPartitions
 from afs.rpc.volser import AFSVol
 from rx.errors import Abort
 from rx.peer import Address
@@ -33,8 +35,12 @@ STAT_INDICES: dict[type[Service], int] = {
     VL: 15,
     AFSVol: 16,
     RXSTATS: 9,
+    VLPartitions: 40,
+    AFSVolPartitions: 41,
 }
-"""By which number each interface goes in the counters: `statindex` in its .xg."""
+"""By which number each interface goes in the counters: `statindex` in its .xg. What a service adds to another is an
+interface of its own.
+"""
 
 NEWER = ("StoreACL",)
 """RPCs that stock 1.8 does not have: behind those it has."""
@@ -148,13 +154,15 @@ def serve(
 
 
 def in_order(service: type[Service]) -> list[Operation]:
-    """A service's RPCs by their places in the counters."""
+    """A service's own RPCs by their places in the counters."""
     first = FIRST.get(service, ())
+    others = [base.operations for base in service.__bases__ if base in STAT_INDICES]
 
     def place(operation: Operation) -> tuple[bool, int]:
         return operation.name in NEWER, first.index(operation.opcode) if operation.opcode in first else len(first)
 
-    return sorted(service.operations.values(), key=place)
+    own = [each for opcode, each in service.operations.items() if not any(opcode in other for other in others)]
+    return sorted(own, key=place)
 
 
 def _entries(peer: tuple[int, int], serves: bool, table: Table) -> Iterator[tuple[int, ...]]:

@@ -269,6 +269,7 @@ class FileserverService(Service):
         return ANONYMOUS_ONLY if authentication is None else authentication.secure(port)
 
     def _serve(self, fileserver: FileServer) -> None:
+        fileserver.statistics.rx = lambda: [port.endpoint.debug.figures() for port in self.ports]
         for port in self.ports:
             self._serve_files(port, fileserver)
         volser = VolumeServer(

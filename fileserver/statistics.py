@@ -7,15 +7,17 @@ places. What is not measured is zero, as in much of OpenAFS's own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import reduce
 from pathlib import Path
 from resource import getpagesize
+from typing import Any
 
 from afs.rpc.fs import AFS_DISKNAMESIZE, ViceDisk, ViceStatistics
 from fileserver.callbacks import Callbacks
 from fileserver.hosts import Host, Hosts
 from fileserver.interfaces import IPartition
+from fileserver.rx_words import RX_WORDS, rx_words
 from fileserver.timings import Timing, Transfers, int32, timeval
 
 ACTIVE_SECONDS = 15 * 60
@@ -25,7 +27,7 @@ DISKS = 10
 """Disks that ViceStatistics has places for."""
 
 PERF_WORDS = 98
-NUM_PERF_CALLS, HOST_ENTRIES, HOSTS_NOT_DELETED, CLIENTS, CAPABILITY_CALLS = 0, 58, 60, 64, 69
+NUM_PERF_CALLS, RX, HOST_ENTRIES, HOSTS_NOT_DELETED, CLIENTS, CAPABILITY_CALLS = 0, 17, 58, 60, 64, 69
 """Places in struct afs_PerfStats."""
 
 OPERATIONS = (
@@ -73,6 +75,8 @@ class Statistics:
         self.timings: defaultdict[str, Timing] = defaultdict(Timing)
         self.fetches = Transfers()
         self.stores = Transfers()
+        self.rx: Callable[[], Iterable[Any]] = tuple
+        """What Rx has counted, of each port that files are served at."""
         self._perf_calls = 0
 
     def count(self, name: str) -> Timing:
@@ -140,6 +144,7 @@ class Statistics:
         self._perf_calls += 1
         words = [0] * PERF_WORDS
         words[NUM_PERF_CALLS] = self._perf_calls
+        words[RX : RX + RX_WORDS] = rx_words(self.rx())
         words[HOST_ENTRIES] = words[HOSTS_NOT_DELETED] = len(hosts)
         words[CLIENTS] = clients
         words[CAPABILITY_CALLS] = int32(self.calls("GetCapabilities"))

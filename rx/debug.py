@@ -97,7 +97,7 @@ class DebugAnswers:
         elif type_ in (DebugType.GETCONN, DebugType.GETALLCONN):
             body = self._connection(type_, max(index, 0), now)
         elif type_ == DebugType.RXSTATS:
-            body = self._rx_statistics()
+            body = RX_STATISTICS.pack(self.figures())
         elif type_ == DebugType.GETPEER:
             body = self._peer(max(index, 0), now)
         else:
@@ -154,10 +154,11 @@ class DebugAnswers:
                 return DEBUG_PEER.pack(describe_peer(self._peers[address]))
         return DEBUG_PEER.pack(_PEER._replace(host=END_OF_PEERS))
 
-    def _rx_statistics(self) -> bytes:
+    def figures(self) -> Any:
+        """struct rx_statistics, as a record of RX_STATISTICS."""
         counted = self._statistics
         read, sent = counted.packets_read, counted.packets_sent
-        record = _RX_STATISTICS._replace(
+        return _RX_STATISTICS._replace(
             bogus_packets=counted.bogus_packets & _WORD,
             bogus_host=_host(counted.bogus_host),
             packets_read=[count & _WORD for count in read[1:]],
@@ -182,7 +183,6 @@ class DebugAnswers:
             calls=counted.calls_executed & _WORD,
             busies=sent[PacketType.BUSY] & _WORD,
         )
-        return RX_STATISTICS.pack(record)
 
 
 def describe_connection(connection: Connection) -> tuple[object, ...]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from errno import EPERM
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from afs import rxstats
+from afs.rpc.partitions import VLPartitions
 from afs.rpc.rxstats import RXSTATS
 from afs.rpc.vl import VL
+from afs.rpc.volpartitions import AFSVolPartitions
 from rx.errors import Abort
 from rx.rpcstats import PEERS, RpcStatistics
 from rx.server import Server, ServerCall
@@ -25,6 +29,14 @@ class Probed(VL):
     """A vlserver that answers probes."""
 
     async def ProbeServer(self) -> None: ...
+
+
+class ProbedPartitions(VLPartitions):
+    async def ProbeServer(self) -> None:
+        pass
+
+    async def PartitionCapabilities(self) -> tuple[int, int]:
+        return 1, 0
 
 
 class OnTheWireTests(SynchronousTestCase):
@@ -176,3 +188,36 @@ class ClearTests(SynchronousTestCase):
         self.assertEqual(len(statistics.peers), PEERS)
         self.assertIn((("10.0.0.100", 7001), False), statistics.peers)
         self.assertNotIn((("10.0.0.99", 7001), False), statistics.peers)
+
+
+class OwnInterfaces(SynchronousTestCase):
+    """What we have added to stock's services."""
+
+    def test_places(self) -> None:
+        """Their RPCs are interfaces of their own, numbered as the published file says, and stock's rows are as ever."""
+        published = (Path(__file__).parents[2] / "docs/protocol/partitions.xg").read_text()
+        indices = [int(number) for number in re.findall(r"^statindex (\d+)$", published, re.MULTILINE)]
+        opcodes = [int(number) for number in re.findall(r"^\) = (\d+);$", published, re.MULTILINE)]
+        ours = [VLPartitions, AFSVolPartitions]
+        self.assertEqual([rxstats.STAT_INDICES[service] for service in ours], indices)
+        rows = [operation.opcode for service in ours for operation in rxstats.in_order(service)]
+        self.assertEqual(rows, opcodes)
+        self.assertEqual(len(rxstats.in_order(VL)), 28)
+
+    def test_counted(self) -> None:
+        """A call of one counts there."""
+        ports = Ports()
+        self.addCleanup(ports.stop)
+        statistics = RpcStatistics()
+        statistics.process_on = True
+        ports.rx_server.add(VLPartitions, lambda call: ProbedPartitions())
+        rxstats.serve(ports.rx_server, statistics, lambda call: True, lambda: NOW, (0,))
+        address = ports.server.address
+        vl: Any = VLPartitions.client(ports.client.connect(address, VL.service_id))
+        client: Any = RXSTATS.client(ports.client.connect(address, RXSTATS.service_id))
+        ports.run(vl.PartitionCapabilities())
+        ports.run(vl.ProbeServer())
+        *_, words = ports.run(client.RetrieveProcessRPCStats(1))
+        rows = [words[start : start + rxstats.WORDS] for start in range(0, len(words), rxstats.WORDS)]
+        called = [row[3:6] for row in rows if row[7]]
+        self.assertEqual(called, [(15, 28, 0), (40, 12, 0)])
