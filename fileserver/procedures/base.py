@@ -22,9 +22,9 @@ from fileserver.directory import BadName
 from fileserver.hosts import Host
 from fileserver.server import FileServer
 from fileserver.status import Target
+from fileserver.volume.admission import Repaired
 from fileserver.volume.durability import Sync
 from fileserver.volume.holding import CALL_BYTES, Holder
-from fileserver.volume.registry import Repaired
 from fileserver.volume.vn import DIRECTORY, Vn
 from fileserver.volume.volume import Volume
 from rx.errors import Abort

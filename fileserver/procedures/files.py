@@ -22,8 +22,8 @@ from fileserver import rights
 from fileserver.interfaces import Damaged, blocks
 from fileserver.procedures.base import Base, Untranslated, disk_code, procedure
 from fileserver.status import Target, callback, data_stored, failed_status, status_stored
+from fileserver.volume.admission import Repaired
 from fileserver.volume.holding import CALL_BYTES, WINDOW_BYTES
-from fileserver.volume.registry import Repaired
 from fileserver.volume.vn import FILE, SYMLINK, Vn
 from fileserver.volume.volume import Volume
 from rx.errors import Abort, RxError

@@ -1,29 +1,24 @@
-"""Every volume of this server, by partition and id. Demand attach starts here, and the last things at shutdown."""
+"""Every volume of this server: partitions come and go, volumes are made and lost, and at shutdown all is closed."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, nullcontext
-from errno import EINVAL
-from uuid import UUID
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import nullcontext
 
-from twisted.internet.defer import Deferred, DeferredSemaphore, TimeoutError, ensureDeferred, gatherResults  # noqa: A004
+from twisted.internet.defer import DeferredSemaphore, TimeoutError, ensureDeferred, gatherResults  # noqa: A004
 from twisted.logger import Logger
 
 from afs.errors import VolumeError
-from fileserver.interfaces import Damaged, Fenced, IPartition, ISalvager, StoreError, VolumeExists, VolumeHeader
-from fileserver.volume.aging import Room
-from fileserver.volume.attach import attach
-from fileserver.volume.checkout import Checkout, Mode, UnderSalvage, check_out
+from fileserver.interfaces import IPartition, ISalvager, StoreError, VolumeExists, VolumeHeader
+from fileserver.volume.admission import Admission
+from fileserver.volume.checkout import Checkout, Mode
 from fileserver.volume.fsa import Event, VolumeState
 from fileserver.volume.gate import Gate, Refusal, no_volume
-from fileserver.volume.holding import SERVER, Holder, Holds
 from fileserver.volume.interfaces import Surroundings
 from fileserver.volume.known import Known
-from fileserver.volume.offline import condemn, take_offline
+from fileserver.volume.offline import take_offline
 from fileserver.volume.salvaging import Salvages
 from fileserver.volume.volume import Volume
-from rx.errors import Abort
 
 log = Logger(namespace="fileserver.volume")
 
@@ -42,22 +37,11 @@ GONE = (VolumeState.UNATTACHED, VolumeState.ERROR, VolumeState.DELETED, VolumeSt
 """States in which shutdown finds nothing left to do."""
 
 
-def nobody_asks(volume: Volume, host: Hashable) -> None:
-    """Of first meetings."""
-
-
-class Repaired(Abort):
-    """A call met damage; the volume was salvaged meanwhile. What the call did is undone: it may be made again."""
-
-
-class Registry:
+class Registry(Admission):
     """See the module."""
 
     def __init__(self, surroundings: Surroundings, salvager: ISalvager | None = None) -> None:
-        self.surroundings = surroundings
-        self.room = Room(surroundings)
-        self.holds = Holds(surroundings)
-        self.salvages: Salvages | None = None
+        super().__init__(surroundings)
         if salvager is not None:
             self.salvages = surroundings.salvages = Salvages(
                 surroundings, salvager, self._members, self._appeared, self._lost
@@ -66,12 +50,6 @@ class Registry:
         """Awaited for a partition before any volume of it can be used."""
         self.parting: Callable[[IPartition], Awaitable[None]] | None = None
         """Awaited for a partition whose volumes are all offline, before it is closed."""
-        self._partitions: dict[int, IPartition] = {}
-        self._volumes: dict[int, Known] = {}  # by partition number
-        self._vacated: list[Known] = []
-        self.met: Callable[[Volume, Hashable], Deferred[None] | None] = nobody_asks
-        """Called when a host uses a volume for the first time, which begins when what it returns has fired."""
-        self._stopping = False
 
     async def add_partition(self, partition: IPartition, ids: Sequence[int] | None = None) -> None:
         """Serve a partition: its volumes are known by `ids`, or from a scan of names; none is opened."""
@@ -178,196 +156,6 @@ class Registry:
         self._stopping = True
         await gatherResults([ensureDeferred(self.remove_partition(number)) for number in list(self._partitions)])
 
-    def partitions(self) -> list[IPartition]:
-        """In the order of their numbers."""
-        return [self._partitions[number] for number in sorted(self._partitions)]
-
-    def partition(self, number: int) -> IPartition | None:
-        return self._partitions.get(number)
-
-    def volumes(self, partition: IPartition | None = None) -> Iterator[Volume]:
-        """All volumes, or those of one partition. For whoever wants to know of each: those nobody used cost memory from
-        then on.
-        """
-        for number in sorted(self._volumes) if partition is None else [partition.number]:
-            known = self._volumes[number]
-            for volume_id in list(known):
-                if (volume := known.get(volume_id)) is not None:
-                    yield volume
-
-    def has(self, number: int, volume_id: int) -> bool:
-        """Whether a partition has a volume; the volume itself stays untouched."""
-        return volume_id in self._volumes[number]
-
-    def used(self, number: int) -> list[Volume]:
-        """The volumes of a partition that were asked for since it was mounted."""
-        return self._volumes[number].used()
-
-    def count(self, number: int) -> int:
-        """How many volumes a partition has."""
-        return len(self._volumes[number])
-
-    def ids(self, partition: IPartition) -> list[int]:
-        """The ids of a partition's volumes, ascending."""
-        return sorted(self._volumes[partition.number])
-
-    def where(self, volume_id: int) -> UUID | None:
-        """The partition that has it, the volume itself untouched."""
-        for known in self._volumes.values():
-            if volume_id in known:
-                return known.partition.uuid
-        return None
-
-    def find(self, volume_id: int, partition: int | None = None) -> Volume | None:
-        """By id, on the partition of that number, or the one that clients get: where several partitions have it, that
-        of the first.
-        """
-        if partition is not None:
-            known = self._volumes.get(partition)
-            return None if known is None else known.get(volume_id)
-        for known in self._volumes.values():
-            if (volume := known.get(volume_id)) is not None and volume_id not in known.hidden:
-                return volume
-        return None
-
-    @asynccontextmanager
-    async def use(self, volume_id: int, holder: Holder = SERVER, *, reader: str = "client") -> AsyncIterator[Volume]:
-        """The volume, attached, for as long as the context lasts. `reader` names who wants it, for the log; `holder`
-        is whose call waits where the volume is busy or under salvage.
-
-        Raises Abort VNOVOL, VOFFLINE, VBUSY, VMOVED, VSALVAGE (dafs.md section 2), VRESTARTING; EINVAL for id 0. A
-        StoreError Damaged in the context takes the volume out of service; when it is back that is Repaired, and Abort
-        VSALVAGE if there is no hope.
-        """
-        volume = self._ready(volume_id) or await self._admitted(volume_id, holder)
-        while holder.host is not None and not volume.knows(holder.host):
-            noted = self.met(volume, holder.host)
-            if noted is not None:
-                await noted
-            volume.meet(holder.host)
-            volume = self._ready(volume_id) or await self._admitted(volume_id, holder)
-        volume.enter(holder)
-        damaged = False  # the exception itself would keep this frame, and what the call has open, until a collection
-        try:
-            yield volume
-        except (Damaged, Fenced) as damage:
-            damaged = True
-            condemn(volume, f"{reader}: {damage}")
-        finally:
-            volume.leave(holder)
-        await self._answerable(volume)
-        if damaged:
-            if not (self._leaving(volume.partition) or self.surroundings.salvages.expects(volume)):
-                raise Abort(VolumeError.VSALVAGE)
-            await self._admitted(volume_id, holder)
-            raise Repaired(VolumeError.VBUSY, "the volume was repaired meanwhile")
-
-    def glance(self, volume_id: int, host: Hashable) -> Volume | None:
-        """Fast path beside `use`: the volume if it is attached and `host` has used it before, for work that does not
-        await. None: ask `use`.
-        """
-        volume = self._ready(volume_id)
-        return volume if volume is not None and volume.knows(host) else None
-
-    def _ready(self, volume_id: int) -> Volume | None:
-        """Fast path beside `_admitted`: the volume, if nothing has to be waited for."""
-        volume = self.find(volume_id)
-        if volume is None or volume.state is not VolumeState.ATTACHED or self._stopping:
-            return None
-        if self._volumes[volume.partition.number].gate.frozen:
-            return None
-        try:
-            volume.partition.ownership.check()
-        except Fenced:
-            return None
-        return volume
-
-    async def _admitted(self, volume_id: int, holder: Holder) -> Volume:
-        """The volume, attached, on a partition that takes calls and is surely ours. Raises Abort, see `use`."""
-        deadline: float | None = None
-        while True:
-            if self._stopping:
-                raise Abort(VolumeError.VRESTARTING)
-            volume = self.find(volume_id)
-            gate = self._gate(volume_id) if volume is None else self._volumes[volume.partition.number].gate
-            if gate is None:
-                raise Abort(VolumeError.VNOVOL if volume_id else EINVAL)
-            if gate.frozen:
-                deadline = deadline or self.holds.deadline()
-                await self.holds.wait(gate.changed, deadline, holder, Abort(VolumeError.VBUSY))
-                if self.find(volume_id) is None:  # else another partition has it, too
-                    await gate.check(holder)
-            elif volume is not None and volume.state is not VolumeState.ATTACHED:
-                deadline = deadline or self.holds.deadline()
-                await self._attach(volume, gate, holder, deadline)
-            elif volume is not None:
-                await self._answerable(volume)
-                if volume.state is VolumeState.ATTACHED:
-                    return volume
-
-    def _leaving(self, partition: IPartition) -> bool:
-        """Whether the volumes of a partition are not to be had here for now: who has it next sees to them."""
-        known = self._volumes.get(partition.number)
-        return known is None or known.partition is not partition or known.gate.frozen
-
-    def _gate(self, volume_id: int) -> Gate | None:
-        """That of a vacated partition with such a volume."""
-        return next((known.gate for known in self._vacated if volume_id in known), None)
-
-    async def _answerable(self, volume: Volume) -> None:
-        """Waits while it is not known whether the partition is ours. Raises Abort VNOVOL when it is not."""
-        ownership = volume.partition.ownership
-        while True:
-            try:
-                ownership.check()
-            except Fenced as unsure:
-                if not await ownership.settled():
-                    raise Abort(VolumeError.VNOVOL, str(unsure)) from unsure
-            else:
-                return
-
-    async def _attach(self, volume: Volume, gate: Gate, holder: Holder, deadline: float) -> None:
-        """One step towards ATTACHED, or until something else has happened. Raises Abort, see `use`."""
-        state = await volume.settled()
-        if state is VolumeState.ATTACHED or gate.frozen or self._stopping:
-            return
-        if state is VolumeState.PREATTACHED and not volume.special_status:
-            await self._answerable(volume)  # nothing can be attached before
-            async with self.room.one_more():
-                if volume.state is VolumeState.PREATTACHED and not gate.frozen:
-                    await attach(volume)
-            return
-        await self._hold(volume, deadline, holder)
-
-    async def _hold(self, volume: Volume, deadline: float, holder: Holder) -> None:
-        """Wait until something happens to a volume that is busy or under salvage. Raises Abort where it is not, and
-        VBUSY when that takes too long.
-        """
-        refusal = volume.refusal()
-        if volume.state in (VolumeState.SALVAGING, VolumeState.SALVAGE_REQ):
-            if self.salvages is None:
-                raise refusal
-            self.salvages.demanded(volume)
-        elif not volume.borrowed or volume.special_status != VolumeError.VBUSY:
-            raise refusal
-        await self.holds.wait(volume.changed, deadline, holder, refusal)
-
-    async def check_out(self, volume_id: int, partition: int, mode: Mode) -> Checkout:
-        """Lend a volume to the volume server, after its salvage if it is under one. Raises Abort VNOVOL, VSALVAGE,
-        VOFFLINE.
-        """
-        volume = self.find(volume_id, partition)
-        if volume is None:
-            raise Abort(VolumeError.VNOVOL)
-        deadline = self.holds.deadline()
-        while True:
-            try:
-                return await check_out(volume, mode)
-            except UnderSalvage:
-                if volume.state in (VolumeState.SALVAGING, VolumeState.SALVAGE_REQ, VolumeState.SALVSYNC_REQ):
-                    refusal = Abort(VolumeError.VSALVAGE)
-                    await self.holds.wait(volume.changed, deadline, SERVER, refusal)
-
     async def create(self, partition: IPartition, header: VolumeHeader) -> Checkout:
         """A new empty volume, in the hands of its creator. Raises VolumeExists, OSError.
 
@@ -423,9 +211,6 @@ class Registry:
                     log.error("header of {volume} not written: {problem}", volume=volume, problem=problem)
                 finally:
                     volume.leave()
-
-    def _members(self, partition: IPartition, group: int) -> list[Volume]:
-        return [volume for volume in self._volumes[partition.number].used() if volume.parent == group]
 
     def _appeared(self, partition: IPartition, volume_id: int) -> None:
         """A salvage put a volume together that nobody knew."""

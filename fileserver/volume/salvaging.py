@@ -18,6 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from afs.errors import VolumeError
 from fileserver.interfaces import IPartition, ISalvager, ISalvageSession, SalvageFailed, SalvageReport, StoreError
 from fileserver.volume.fsa import Event, VolumeState
 from fileserver.volume.interfaces import Surroundings
@@ -35,6 +36,11 @@ SALVAGE_PARALLEL = 4
 SWEEP_ATTEMPTS = 3
 """For a group of a partition under salvage, of which new volumes may turn up meanwhile."""
 
+SALVAGE_BUSY_SECONDS = 600
+"""A volume whose salvage was begun this long ago is VRESTARTING, no more VBUSY (dafs.md section 2): OpenAFS clients
+give up after so many VBUSY, and ask for ever after VRESTARTING.
+"""
+
 IN_NEED = (VolumeState.SALVAGING, VolumeState.ERROR)
 """States that a salvage takes a volume out of."""
 
@@ -50,6 +56,7 @@ class Salvage:
     partition: IPartition
     group: int
     began: int
+    """When it was last tried, or wanted if it was not yet; Unix seconds."""
     volumes: dict[int, Volume] = field(default_factory=dict)
     damaged: set[int] = field(default_factory=set)
     priority: int = 0
@@ -125,6 +132,13 @@ class Salvages:
         for salvage in self._groups.values():
             if volume.id in salvage.volumes and salvage.partition is volume.partition:
                 salvage.priority += 1
+
+    def refusal(self, volume: Volume) -> VolumeError:
+        """What a client is told that has waited for the volume long enough."""
+        salvages = [each for each in self._groups.values() if each.volumes.get(volume.id) is volume]
+        began = max((each.began for each in salvages), default=self._surroundings.seconds())
+        late = self._surroundings.seconds() - began > SALVAGE_BUSY_SECONDS
+        return VolumeError.VRESTARTING if late else VolumeError.VBUSY
 
     async def leave(self, partition: IPartition) -> None:
         """The partition is about to be closed: its salvages end where they are, its volumes stay SALVAGING."""
@@ -283,6 +297,7 @@ class Salvages:
         try:
             await self._close(salvage, partial(self._members, salvage.partition, salvage.group))
             salvage.attempts += 1
+            salvage.began = self._surroundings.seconds()
             self._counts.update(salvage.damaged)
             report = await self.salvager.salvage(salvage.partition, salvage.group, partial(self._tell, salvage))
         except SalvageFailed as failure:

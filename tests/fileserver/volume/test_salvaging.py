@@ -13,12 +13,12 @@ from zope.interface.verify import verifyObject
 from afs.errors import VolumeError
 from fileserver.interfaces import Damaged, IPartition, ISalvager, ISalvageSession, SalvageFailed, SalvageReport
 from fileserver.volser.cloning import create_root, new_header
+from fileserver.volume.admission import Repaired
 from fileserver.volume.checkout import Mode, peek
 from fileserver.volume.fsa import VolumeState
 from fileserver.volume.holding import Holder
 from fileserver.volume.interfaces import HELD_CALLS_OF_HOST, HOLD_LIMIT
-from fileserver.volume.registry import Repaired
-from fileserver.volume.salvaging import LONGEST_RETRY_SECONDS, SALVAGE_BUDGET, SALVAGE_PARALLEL
+from fileserver.volume.salvaging import LONGEST_RETRY_SECONDS, SALVAGE_BUDGET, SALVAGE_BUSY_SECONDS, SALVAGE_PARALLEL
 from rx.errors import Abort
 from tests.fileserver.volume.support import Base, Server, use
 
@@ -133,6 +133,19 @@ class Salvaging(Base):
         self.bad.clear()
         self.salvager.done(RW)
         self.assertEqual(self.run_now(use(self.server, RW)), VolumeState.ATTACHED)
+
+    def test_a_long_salvage(self) -> None:
+        """A salvage that goes on for longer than clients repeat what is VBUSY is VRESTARTING to them, until it is tried
+        anew.
+        """
+        self.damage()
+        codes = []
+        for _ in range(2):
+            call = ensureDeferred(use(self.server, RW))
+            self.clock.advance(HOLD_LIMIT)
+            codes.append(self.failureResultOf(call, Abort).value.code)
+            self.server.now += SALVAGE_BUSY_SECONDS + 1
+        self.assertEqual(codes, [VolumeError.VBUSY, VolumeError.VRESTARTING])
 
     def test_bounds_of_a_host(self) -> None:
         """One host has only so many calls held, and only so many bytes; another's are held all the same."""
