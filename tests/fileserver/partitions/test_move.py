@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from errno import ENOENT, ENOSPC
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 import rx.connection
@@ -17,11 +19,15 @@ from afs.rpc.partitions import PSTATE, PartitionRequest, PartitionServer
 from afs.rpc.vl import VLADDR_UUID, ListAddrByAttributes
 from afs.rpc.volpartitions import PMOUNT, PMOVE, VCOUNT, VOPS, VSTEP, VolOperation
 from afs.types import AFSFid
+from fileserver.callbacks import Fid
+from fileserver.channel import Address
 from fileserver.partitions import move
 from fileserver.partitions.journal import read_journal
+from fileserver.partitions.means import Mounted
 from fileserver.volume.fsa import VolumeState
 from fileserver.volume.gate import Gate
-from rx.errors import Abort
+from rx.constants import RxCode
+from rx.errors import Abort, CallLost
 from tests.fileserver.partitions.test_keeper import SharedCase
 from tests.support.cell import start_cell
 
@@ -172,6 +178,62 @@ class Moves(MoveCase):
         told = idle.breaks.expect(AFSFid(self.volume, 1, 1))
         self.assertEqual((await self.move(0, 1)).state, VOPS.DONE)
         await told
+
+    async def test_unreached(self) -> None:
+        """A client that does not hear is owed that by whoever has the partition next, over moves, an unmount and a
+        mount, until it calls.
+        """
+        idle = self.cell.client()
+        await idle.status("/file")
+        unplugged = {idle.address}
+        for number in (0, 1):
+            self.deafen(number, unplugged)
+        self.assertEqual((await self.move(0, 1)).state, VOPS.DONE)
+        self.assertEqual(self.owed(1), {idle.address})
+        self.assertEqual((await self.move(1, 0)).state, VOPS.DONE)
+        self.assertEqual(self.owed(0), {idle.address})
+        self.assertEqual((await self.unmount(0)).state, VOPS.DONE)
+        self.assertEqual({contact.address for contact in read_journal(str(self.shared))}, {idle.address})
+        self.assertEqual((await self.mount(1)).state, VOPS.DONE)
+        await self.told_all(1)
+        self.assertEqual(self.owed(1), {idle.address})
+        unplugged.clear()
+        told = idle.breaks.expect(AFSFid(self.volume, 1, 1))
+        idle.locator.forget(self.volume)
+        await idle.status("/file")
+        await told
+        while self.owed(1):  # until the client's answer is here
+            await deferLater(reactor, 0.01)
+
+    def deafen(self, number: int, unplugged: set[Address]) -> None:
+        """A server does not reach clients at these addresses."""
+        partitions = self.cell.fileservers[number].service.partitions
+        assert partitions is not None
+        channel = partitions.means.teller._channel
+        tell = channel.tell
+
+        async def unheard(address: Address, fids: Sequence[Fid]) -> None:
+            if address in unplugged:
+                raise CallLost(RxCode.RX_CALL_DEAD)
+            await tell(address, fids)
+
+        self.patch(channel, "tell", unheard)
+
+    def owed(self, number: int) -> set[Address]:
+        """Whom a server still has to tell."""
+        return {contact.address for contact in self.mounted(number).owed}
+
+    async def told_all(self, number: int) -> None:
+        """Wait until a server has tried to tell everybody."""
+        inherited = self.mounted(number).inherited
+        assert inherited is not None
+        await inherited.over()
+
+    def mounted(self, number: int) -> Mounted:
+        """The shared partition on a server."""
+        partitions = self.cell.fileservers[number].service.partitions
+        assert partitions is not None
+        return partitions.mounted[self.uuid]
 
     async def test_calls_meanwhile(self) -> None:
         """Calls that come during a move are held and then made at the new server: no error at any client."""
