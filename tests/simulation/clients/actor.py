@@ -20,7 +20,7 @@ from afs.types import AFSFid, AFSStoreStatus
 from rx.errors import Abort, RxError
 from rx.streams import BytesSource
 from tests.simulation.clients.cache import CacheManager, Call
-from tests.simulation.clients.cell import LEASE_SECONDS, VOLUMES, Cell
+from tests.simulation.clients.cell import ALL_VOLUMES, LEASE_SECONDS, Cell
 from tests.simulation.clients.excuses import Excuses, passes
 from tests.simulation.clients.history import UNKNOWN, Exclusion, Thing
 
@@ -37,6 +37,9 @@ RETRY_SECONDS = 0.7
 
 MARGIN_SECONDS = 1.0
 """A lock that runs out within this is used no more."""
+
+HOT = 0.4
+"""The part of reads, and of its writer's writes, that is about the first file of all."""
 
 FILES, LOCKS, NAMES = 3, 2, 4
 """Files and names of each actor, locks of all."""
@@ -93,14 +96,20 @@ class Actor:
     def __repr__(self) -> str:
         return f"actor {self.number}"
 
+    def choose_names(self) -> None:
+        """Those of its own that will come and go."""
+        for index in range(NAMES):
+            volume, name = self.random.choice(ALL_VOLUMES), b"t%d.%d" % (self.number, index)
+            self.places.names[volume, name] = Thing(f"{volume}/{name.decode()}", self.cell.tick, None)
+            self.temporary.append((volume, name))
+
     async def settle_in(self) -> None:
-        """Make the files of its own, and the names that will come and go."""
-        volumes = [volume for ids in VOLUMES for volume in ids]
+        """Make the files of its own."""
         for kind, count, made in (("f", FILES, self.places.files), ("l", LOCKS, self.places.locks)):
             for index in range(count):
                 if kind == "l" and self.number:
                     break
-                volume = self.random.choice(volumes)
+                volume = self.random.choice(ALL_VOLUMES)
                 name = f"{kind}{self.number}.{index}"
                 fid = await self._make(volume, name.encode())
                 await self._store(fid, content(0))
@@ -109,10 +118,6 @@ class Actor:
                 made.append(place)
                 if kind == "f":
                     self.mine.append(place)
-        for index in range(NAMES):
-            volume, entry = self.random.choice(volumes), b"t%d.%d" % (self.number, index)
-            self.places.names[volume, entry] = Thing(f"{volume}/{entry.decode()}", self.cell.tick, None)
-            self.temporary.append((volume, entry))
 
     async def _make(self, volume: int, name: bytes) -> AFSFid:
         (fid, *_), _ = await self.client.ask(root(volume), lambda fs: fs.CreateFile(root(volume), name, MODE))
@@ -171,7 +176,8 @@ class Actor:
         """The next content of a file of its own, until that is acknowledged or definitely refused."""
         if not self.mine:
             return
-        place = self.random.choice(self.mine)
+        hot = self.mine[0] is self.places.files[0] and self.random.random() < HOT
+        place = self.mine[0] if hot else self.random.choice(self.mine)
         number = place.thing.last.value + 1 + self.random.randrange(3)
         await self.write_number(place, number)
 
@@ -191,7 +197,8 @@ class Actor:
     async def read(self) -> None:
         """A file of anybody's."""
         if self.places.files:
-            await self.read_place(self.random.choice(self.places.files))
+            hot = self.random.random() < HOT
+            await self.read_place(self.places.files[0] if hot else self.random.choice(self.places.files))
 
     async def read_place(self, place: Place) -> None:
         """From the copy if its promise holds."""
@@ -242,7 +249,7 @@ class Actor:
 
     async def look(self) -> None:
         """At a directory."""
-        await self.look_at(self.random.choice(self.random.choice(VOLUMES)))
+        await self.look_at(self.random.choice(ALL_VOLUMES))
 
     async def look_at(self, volume: int, fresh: bool = False) -> dict[bytes, tuple[int, int]] | None:
         """The names in the root of a volume, from the copy if its promise holds; None where a fault was injected."""
@@ -270,8 +277,6 @@ class Actor:
 
     async def churn(self) -> None:
         """Make, rename or remove a name of its own."""
-        if not self.temporary:
-            return
         volume, name = self.random.choice(self.temporary)
         thing = self.places.names[volume, name]
         if not thing.settled and not await self._find_out(volume, name):

@@ -6,8 +6,8 @@ broken it, or was breaking it while the answer was on its way.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from afs.breaks import Breaks, Event
@@ -42,13 +42,12 @@ def key_of(fid: AFSFid) -> Key:
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """One that is under way. `void`: the server has meanwhile broken what its answer may promise."""
+    """One that is under way. `void`: what its answer may promise that the server has broken meanwhile."""
 
-    key: Key
-    begun: int
+    keys: frozenset[Key]
     since: float
     server: str = ""
-    void: bool = False
+    void: set[Key] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -101,12 +100,13 @@ class CacheManager(FileClient):
             if copy.promised_by and concerns(key, copy.promised_by):
                 copy.promised_by = ""
         for call in self.calls:
-            if concerns(call.key, call.server):
-                call.void = True
+            call.void.update(key for key in call.keys if concerns(key, call.server))
 
-    async def ask(self, fid: AFSFid, make: Callable[[RXAFS], Awaitable[Any]]) -> tuple[Any, Call]:
-        """One attempt at one call. Raises RxError."""
-        call = Call(key_of(fid), self.cell.tick(), self.cell.world.now)
+    async def ask(
+        self, fid: AFSFid, make: Callable[[RXAFS], Awaitable[Any]], others: Sequence[AFSFid] = ()
+    ) -> tuple[Any, Call]:
+        """One attempt at one call about objects of one volume. Raises RxError."""
+        call = Call(frozenset(map(key_of, (fid, *others))), self.cell.world.now)
 
         def start(fs: Any) -> Awaitable[Any]:
             call.server = fs._connection.peer[0]
@@ -165,7 +165,7 @@ class CacheManager(FileClient):
 
     async def refresh_many(self, fids: list[AFSFid]) -> None:
         """The same, in one call about files of one volume. Raises RxError."""
-        (statuses, promises, _), call = await self.ask(fids[0], lambda fs: fs.InlineBulkStatus(tuple(fids)))
+        (statuses, promises, _), call = await self.ask(fids[0], lambda fs: fs.InlineBulkStatus(tuple(fids)), fids)
         for fid, status, promise in zip(fids, statuses, promises, strict=True):
             copy = self.copies.get(key_of(fid))
             if copy is not None and not status.errorCode and copy.version == status.DataVersion:
@@ -177,7 +177,7 @@ class CacheManager(FileClient):
         old = self.copies.get(key)
         if status.DataVersion < max(self.versions.get(key, 0), old.version if old is not None else 0):
             return  # it has come late
-        holds = promise.ExpirationTime > 0 and not call.void
+        holds = promise.ExpirationTime > 0 and key not in call.void
         copy = Copy(status.DataVersion, content, call.server if holds else "", call.since + promise.ExpirationTime)
         copy.doubtful = self.cell.network.cut_since(self.host, call.since) or self.cell.unsettled(
             call.server, call.since
@@ -191,7 +191,7 @@ class CacheManager(FileClient):
         copy = self.copies.get(key)
         if copy is None:
             return
-        good = copy.promised_by == call.server and not call.void and copy.version + 1 == status.DataVersion
+        good = copy.promised_by == call.server and key not in call.void and copy.version + 1 == status.DataVersion
         if good and content is not None:
             copy.version, copy.content = status.DataVersion, content
         elif copy.version < status.DataVersion:

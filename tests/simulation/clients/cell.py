@@ -42,6 +42,11 @@ TRUSTED = IPv4Network("10.0.0.0/24")
 VOLUMES = ((101, 102, 103, 104), (201, 202, 203))
 """By partition."""
 
+SALVAGED = "is to be salvaged"
+"""In what servers log of a volume that they take out of service."""
+
+ALL_VOLUMES = tuple(volume for ids in VOLUMES for volume in ids)
+
 LEASE_SECONDS = 12
 """Of locks, so that runs see the end of many."""
 
@@ -163,12 +168,18 @@ class Cell:
         """What servers log: a failure is a defect of theirs."""
         if event.get("log_level") is LogLevel.critical and event.get("log_failure") is not None:
             self.defect(f"logged: {event['log_failure'].getTraceback()}")
+        if SALVAGED in (event.get("log_format") or "") and not any(self._harmed(event["volume"].id)):
+            self.defect(f"{event['volume']} is salvaged: {event['reason']}")
         if self.history is not None and event.get("log_level") != LogLevel.debug and event.get("log_format"):
             try:
                 text = event["log_format"].format(**event)
             except (KeyError, AttributeError, ValueError):
                 text = event["log_format"]
             self.say(text)
+
+    def _harmed(self, volume_id: int) -> Iterator[object]:
+        """What was wrong with a volume, so that it may need a salvage."""
+        return self.storage_of(volume_id).met(0.0, volume_id, "damage", "EIO", "ENOSPC", "fence")
 
     def end(self) -> None:
         """Unwind what still runs."""

@@ -87,6 +87,7 @@ class Excuses:
         code = problem.code
         storage = self.cell.storage_of(volume)
         before = since - AFTER_SECONDS
+        call = getattr(problem, "call", None)
         down = self.happened(before, ("kill", "restart"), SERVERS)
         away = self.happened(before, ("move", "unmount"), (storage.uuid,))
         if isinstance(problem, CallLost) or code in (VolumeError.VRESTARTING, RxCode.RX_CALL_DEAD):
@@ -98,10 +99,10 @@ class Excuses:
         if code in FULL:
             return any(storage.met(since, volume, "ENOSPC"))
         if code in AWAY:
-            owner, call = self.cell.owner(storage), getattr(problem, "call", None)
+            owner = self.cell.owner(storage)
             return away or down or owner is None or call is None or call.server != owner.host
         if code == VolumeError.VBUSY:
-            return away or down or any(storage.met(since - HOLD_SECONDS, volume, "stall", "damage", "EIO"))
+            return call is not None and call.since <= self.cell.world.now - HOLD_SECONDS
         if code in OFFLINE:
             return any(storage.met(0.0, volume, "EIO"))
         return False

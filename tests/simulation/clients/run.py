@@ -15,7 +15,7 @@ from afs.rpc.fs import LockWrite
 from afs.rpc.vl import NMAXNSERVERS, VLF_RWEXISTS, VLSF_RWVOL, nvldbentry
 from tests.simulation.clients.actor import Actor, Places
 from tests.simulation.clients.cache import CacheManager
-from tests.simulation.clients.cell import LEASE_SECONDS, SERVERS, VOLUMES, Cell, the_current
+from tests.simulation.clients.cell import ALL_VOLUMES, LEASE_SECONDS, SERVERS, VOLUMES, Cell, the_current
 from tests.simulation.clients.excuses import Excuses
 from tests.simulation.clients.leaks import leaks, wrong_on_disk
 from tests.simulation.clients.network import Conditions
@@ -25,14 +25,17 @@ from tests.simulation.ownership.cell import Defect
 from tests.simulation.ownership.run import unwound
 
 START_SECONDS = 30.0
-TROUBLE_SECONDS = 30.0
-RECOVER_SECONDS = 25.0
-"""After this no call that met a trouble is under way: clients give silent servers up after 15 s."""
+TROUBLE_SECONDS = 25.0
+RECOVER_SECONDS = 40.0
+"""After this no call that met a trouble is under way: servers are back, and clients give silent ones up after 15 s."""
 PEACE_SECONDS = 8.0
 END_SECONDS = 150.0
 """More than a call is tried again."""
 QUIET_SECONDS = 20.0
 """For calls of clients that have gone to be given up."""
+
+MOST_CLIENTS = 7
+FIRST_NEWCOMER = 10
 
 AUDITOR = 99
 """The number of the client that only looks on."""
@@ -59,7 +62,7 @@ class Run:
         cell.history = history
         self.excuses = Excuses(cell)
         self.troubles = Troubles(cell, self.excuses, only)
-        self.troubles.vanish = self.vanish
+        self.troubles.vanish, self.troubles.newcomer = self.vanish, self.newcomer
         self.troubles.seconds = random.choice((1.0, 2.0, 5.0))
         self.places = Places()
         self.actors: list[Actor] = []
@@ -69,6 +72,7 @@ class Run:
         self._settling: set[Actor] = set()
         self._working: set[Actor] = set()
         self._numbers = itertools.count()
+        self._newcomers = itertools.count(FIRST_NEWCOMER)
 
     def go(self) -> Outcome:
         """Raises Defect."""
@@ -96,7 +100,7 @@ class Run:
         self.auditor = self._client(AUDITOR, 0)
         self._await(self.auditor, enter_volumes(self.auditor))
         for number in range(random.choice((2, 3, 3))):
-            self._client(number, random.choice((1, 2)))
+            self._client(number, random.choice((1, 2, 3)))
         self._until(START_SECONDS, lambda: not self._settling, "actors")
         for storage in cell.storages.values():
             storage.seconds = random.choice((0.0, 0.001, 0.01))
@@ -106,6 +110,9 @@ class Run:
             latency=random.choice((0.0001, 0.001, 0.01, 0.04)),
             jitter=random.choice((0.0, 0.0005, 0.005, 0.05)),
         )
+        pace = random.choice((0.1, 0.3, 0.3))
+        for actor in self.actors:
+            actor.seconds = pace
         self.troubles.administrator.begin()
         cell.world.after(2.0, self.troubles.begin)
 
@@ -146,11 +153,10 @@ class Run:
         return client
 
     async def _work(self, actor: Actor) -> None:
-        if self.troubles.administrator.begun:
-            self._settling.discard(actor)  # of a client that has come late: it makes nothing of its own
-        else:
+        actor.choose_names()
+        if not self.troubles.administrator.begun:  # who comes late makes no files of its own
             await actor.settle_in()
-            self._settling.discard(actor)
+        self._settling.discard(actor)
         self._working.add(actor)
         await actor.work()
         self._working.discard(actor)
@@ -163,6 +169,11 @@ class Run:
             self._bury(client)
             self.gone.append(client.uuid)
             self.cell.world.after(self.cell.world.random.choice((0.5, 9.0)), self._client, client.number, 1)
+
+    def newcomer(self) -> None:
+        """A client comes that knows nothing of who had what before."""
+        if len(self.cell.clients) < MOST_CLIENTS:
+            self._client(next(self._newcomers), 1)
 
     def _bury(self, client: CacheManager) -> None:
         self.hits += client.hits
@@ -182,7 +193,7 @@ class Run:
         async def look() -> None:
             for place in (*self.places.files, *self.places.locks):
                 await auditor.read_place(place)
-            for volume in (volume for ids in VOLUMES for volume in ids):
+            for volume in ALL_VOLUMES:
                 await auditor.look_at(volume, fresh=True)
             for place in self.places.locks:
                 if await auditor.lock(place, LockWrite) is None:

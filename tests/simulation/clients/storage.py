@@ -12,7 +12,7 @@ from uuid import UUID
 
 from twisted.internet.defer import Deferred
 
-from fileserver.interfaces import Damaged, Ownership
+from fileserver.interfaces import Damaged, Fenced, Ownership
 from fileserver.store.memory import Disk, MemoryPartition
 from tests.simulation.clients.network import Reactor
 from tests.simulation.ownership.world import World
@@ -106,7 +106,11 @@ class _View:
             storage.note(volume, "stall")
             await self._pause(storage.stalled_until - storage.world.now)
         if operation in WRITES:
-            self._ownership.check()
+            try:
+                self._ownership.check()
+            except Fenced:
+                storage.note(volume, "fence")
+                raise
         if storage.failing and volume and random.random() < storage.failing:
             storage.note(volume, "EIO")
             raise OSError(5, os.strerror(5))

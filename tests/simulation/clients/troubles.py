@@ -16,8 +16,8 @@ from tests.simulation.clients.storage import Storage
 LOOK_SECONDS = 0.3
 """How often the administrator looks whether partitions are mounted."""
 
-FORCE_SECONDS = 4.0
-"""An owner that does not let go for so long is taken from by force."""
+LONG_SECONDS = 20.0
+"""After which clients have given up a server that is gone, and ask the other."""
 
 
 class Administrator:
@@ -86,7 +86,8 @@ class Troubles:
         self.counts: dict[str, int] = {}
         self.seconds = 2.0
         self.over = False
-        self.vanish: Callable[[], None] = lambda: None
+        self.vanish: Callable[[], None]
+        self.newcomer: Callable[[], None]
         self._kinds = only or self.gentle + self.rough
 
     gentle = ("remount", "hand_over", "move", "move", "damage", "damage")
@@ -190,7 +191,7 @@ class Troubles:
             return
         if self.random.random() < 0.5:
             self._kill(owner)
-            self._start_again(owner, 6.0)
+            self._start_again(owner, self.random.choice((6.0, LONG_SECONDS)))
         else:
             self.excuses.begin("kill", owner.host)
             self.cell.upset(owner.host)
@@ -200,6 +201,7 @@ class Troubles:
         self.administrator.wanted[storage.uuid] = other
         self.administrator.force.add(storage.uuid)
         self.administrator.order(other, storage, "mount", force=True)
+        self.cell.world.after(1.0, self.newcomer)
 
     def stop(self) -> None:
         """A server stands still for a moment."""
