@@ -96,6 +96,7 @@ class MovesUnderLoadTests(InteropTest):
         moving.answers.changes.append(Change(target, time.monotonic()))
         await self._vos("movepartition", str(moving.cell.uuid), target)
         await self._idle(last)
+        await self.until(lambda: not moving.answers.unseen())
         await moving.worked(TURNS)
         self.assertEqual(await moving.cell.owner(), target)
 
