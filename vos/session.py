@@ -22,6 +22,7 @@ from afs.rpc.vl import VL, VLADDR_UUID, ListAddrByAttributes
 from afs.rpc.volser import AFSVol
 from rx.service import Caller
 from vos.command import CommandError
+from vos.operations.unhurried import Patient
 from vos.options import Options, Security
 from vos.output import Output
 
@@ -63,7 +64,7 @@ class Session:
         self._names: dict[IPv4Address, str] = {}
         shuffled = SystemRandom().sample(self._vlservers, len(self._vlservers))
         callers = [partial(self._connections.caller, server, VL.service_id) for server in shuffled]
-        self._any_vlserver = AnyServer(callers)
+        self._any_vlserver = Patient(AnyServer(callers))
         self.vl = VL.client(self._any_vlserver)
         """The volume location service: whichever server of it answers."""
 
@@ -110,7 +111,7 @@ class Session:
         return AFSVolPartitions.client(self._volser(server))
 
     def _volser(self, server: IPv4Address) -> Caller:
-        return self._connections.caller((str(server), self.volser_port), AFSVol.service_id)
+        return Patient(self._connections.caller((str(server), self.volser_port), AFSVol.service_id))
 
     def server(self, name: str) -> IPv4Address:
         """A server by its name or address. One on the loopback network is refused, unless the cell is there itself:

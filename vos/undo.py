@@ -18,6 +18,8 @@ from rx.errors import RxError
 from vos.errors import OperationFailed, error_text
 from vos.output import Output
 
+_TOLD = "vos: interrupted: taking back what was begun; again to leave it as it is"
+
 Act = Callable[[], Awaitable[object]]
 
 
@@ -89,7 +91,7 @@ class Undo:
         if error is None:
             await self._end()
         elif isinstance(error, CancelledError):
-            await self._interrupted()
+            await self._interrupted(error)
         elif isinstance(error, Exception):
             await self._take_back()
 
@@ -109,10 +111,13 @@ class Undo:
         if failure is not None:
             raise failure
 
-    async def _interrupted(self) -> None:
-        if self._steps:
-            self._output.complain("vos: interrupted: taking back what was begun; again to leave it as it is")
-            await self._take_back()
+    async def _interrupted(self, interrupt: CancelledError) -> None:
+        if not self._steps:
+            return
+        if _TOLD not in interrupt.args:  # by one that is within this one
+            interrupt.args = (_TOLD,)
+            self._output.complain(_TOLD)
+        await self._take_back()
 
     async def _take_back(self) -> None:
         """Whatever fails of it is told: the operation's own error is what counts."""

@@ -11,6 +11,7 @@ from vos.errors import error_text
 from vos.operations.locations import Location
 from vos.operations.steps import doing, step
 from vos.operations.transactions import begin
+from vos.operations.unhurried import unhurried
 from vos.undo import Undo
 
 
@@ -24,8 +25,15 @@ async def delete_volume(
 ) -> volser_status | None:
     """What the volume was; None if there was none, of which nothing is said. Raises OperationFailed.
 
-    `what` it is is told, with -verbose; to those that still ask for it here `moved_to` is answered, if any.
+    `what` it is is told, with -verbose; to those that still ask for it here `moved_to` is answered, if any. It is over
+    before an interrupt takes effect: a volume on its way out is of no use to anybody.
     """
+    return await unhurried(_delete(at, volume, what, prefix, moved_to), lambda status: status)
+
+
+async def _delete(
+    at: Location, volume: int, what: str, prefix: str, moved_to: IPv4Address | None
+) -> volser_status | None:
     session = at.session
     if what:
         session.output.part(f"{prefix}Deleting {what} volume {volume} ...")

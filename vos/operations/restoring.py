@@ -109,7 +109,7 @@ class _Restoring:
             output.now(" done\n")
             undo.keep()
         if self._new_entry or self._how.full:
-            await self._list(status)
+            await unhurried(self._list(status), lambda _: None)  # the data is there, and this is soon over
         return self._volume
 
     async def _find_ids(self) -> None:

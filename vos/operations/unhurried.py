@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
+
+from rx.service import Caller, Operation
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -46,3 +48,31 @@ async def unhurried(call: Awaitable[T], made: Callable[[T], R]) -> R:
 
 async def _awaited(call: Awaitable[T]) -> T:
     return await call
+
+
+class Patient:
+    """A `Caller` whose calls that change something are unhurried, but for those that last as long as there is data:
+    a server that is interrupted in the middle of a change has to take it back, or cannot.
+    """
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def call(self, operation: Operation, arguments: tuple[Any, ...], timeout: float | None) -> Awaitable[Any]:
+        """See `Caller`."""
+        made = self._caller.call(operation, arguments, timeout)
+        return unhurried(made, _same) if operation.name in CHANGES else made
+
+
+CHANGES = frozenset(
+    {
+        *("TransCreate", "EndTrans", "CreateVolume", "DeleteVolume", "NukeVolume", "Clone", "ReClone"),
+        *("ConvertROtoRWvolume", "SplitVolume", "SetFlags", "SetForwarding", "SetIdsTypes", "SetDate", "SetInfo"),
+        *("SetLock", "ReleaseLock", "CreateEntryN", "ReplaceEntryN", "DeleteEntry", "GetNewVolumeId"),
+    }
+)
+"""RPCs of VL and AFSVol that change something and are over soon, if the server is up."""
+
+
+def _same(result: T) -> T:
+    return result
