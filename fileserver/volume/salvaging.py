@@ -7,22 +7,19 @@ first, and partitions take turns. Calls that wait are held by the registry.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from afs.errors import VolumeError
 from fileserver.interfaces import IPartition, ISalvager, ISalvageSession, SalvageFailed, SalvageReport, StoreError
 from fileserver.volume.fsa import Event, VolumeState
 from fileserver.volume.interfaces import Surroundings
-from fileserver.volume.offline import in_hand, withdraw
+from fileserver.volume.salvage_groups import IN_NEED, Salvage, SalvageGroups, ended, failed
 from fileserver.volume.volume import Volume
 
 log = Logger(namespace="fileserver.salvage")
@@ -41,37 +38,12 @@ SALVAGE_BUSY_SECONDS = 600
 give up after so many VBUSY, and ask for ever after VRESTARTING.
 """
 
-IN_NEED = (VolumeState.SALVAGING, VolumeState.ERROR)
-"""States that a salvage takes a volume out of."""
-
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
 """Before a salvage that failed is tried again: soon at first, then doubling."""
 
 
-@dataclass(slots=True, eq=False)
-class Salvage:
-    """One group's salvage, wanted or under way. `volumes` are SALVAGING until it is over."""
-
-    partition: IPartition
-    group: int
-    began: int
-    """When it was last tried, or wanted if it was not yet; Unix seconds."""
-    volumes: dict[int, Volume] = field(default_factory=dict)
-    damaged: set[int] = field(default_factory=set)
-    priority: int = 0
-    attempts: int = 0
-    waiting: bool = True
-    running: bool = False
-    closed: bool = False
-    """Nobody has files of the group open, nor gets any."""
-    wanted: bool = False
-    """An operator asked for it: also of volumes that are in no need, or beyond hope."""
-    tasks: list[Deferred[None]] = field(default_factory=list)
-    messages: int = 0
-
-
-class Salvages:
+class Salvages(SalvageGroups):
     """See the module. `members` finds the volumes of a group that are known; `appeared` and `lost` are told of volumes
     that a salvage found or gave up.
     """
@@ -85,23 +57,17 @@ class Salvages:
         lost: Callable[[Volume], None],
         parallel: int = SALVAGE_PARALLEL,
     ) -> None:
+        super().__init__()
         self._surroundings = surroundings
         self.salvager = salvager
         self._members = members
         self._appeared = appeared
         self._lost = lost
         self._parallel = parallel
-        self._groups: dict[tuple[int, int], Salvage] = {}
         self._counts: Counter[int] = Counter()
         self._closed: set[int] = set()
-        self._making: Counter[tuple[int, int]] = Counter()
-        self._waiting: list[Deferred[None]] = []
         self.done = 0
         self.failed = 0
-
-    def __iter__(self) -> Iterator[Salvage]:
-        """Those wanted and under way."""
-        return iter(list(self._groups.values()))
 
     def take(self, volume: Volume, event: Event, reason: str) -> bool:
         """See `Damages`."""
@@ -117,15 +83,6 @@ class Salvages:
     def expects(self, volume: Volume) -> bool:
         """See `Damages`."""
         return self._counts[volume.id] < SALVAGE_BUDGET and volume.partition.number not in self._closed
-
-    def busy(self, volume: Volume) -> bool:
-        """See `Damages`."""
-        salvage = self._groups.get((volume.partition.number, volume.parent))
-        return salvage is not None and salvage.closed
-
-    def join(self, volume: Volume) -> None:
-        """See `Damages`."""
-        self._groups[volume.partition.number, volume.parent].volumes[volume.id] = volume
 
     def demanded(self, volume: Volume) -> None:
         """Somebody waits for the volume."""
@@ -148,18 +105,11 @@ class Salvages:
                 self._forget(salvage)
                 for task in salvage.tasks:
                     task.cancel()
-                    await _ended(task)
+                    await ended(task)
 
     def enter(self, partition: IPartition) -> None:
         """The partition is open."""
         self._closed.discard(partition.number)
-
-    def in_hand(self, partition: IPartition, group: int, members: Iterable[Volume]) -> bool:
-        """Whether `sweep` would have to wait: the volume server has one of these volumes, or makes one of the group, or
-        it is under salvage.
-        """
-        key = partition.number, group
-        return key in self._groups or self._making[key] > 0 or any(map(in_hand, members))
 
     async def sweep(
         self, partition: IPartition, group: int, members: Iterable[Volume], session: ISalvageSession
@@ -194,72 +144,6 @@ class Salvages:
             del self._counts[volume_id]
         self._finish(salvage, report)
         return report
-
-    @asynccontextmanager
-    async def making(self, partition: IPartition, group: int) -> AsyncIterator[None]:
-        """While a volume of the group is made, which nobody knows yet. Waits for the end of a salvage."""
-        key = partition.number, group
-        while (salvage := self._groups.get(key)) is not None and salvage.closed:
-            await self._news()
-        self._making[key] += 1
-        try:
-            yield
-        finally:
-            self._making[key] -= 1
-            if not self._making[key]:
-                del self._making[key]
-            self._tell_news()
-
-    async def _close(self, salvage: Salvage, members: Callable[[], Iterable[Volume]]) -> None:
-        """Have all volumes of the group SALVAGING, and nobody their files, as soon as nobody has one in hand: who has
-        one may want another.
-        """
-        key = salvage.partition.number, salvage.group
-        while not salvage.closed:
-            if self._making[key]:
-                await self._news()
-            elif (busy := next(filter(in_hand, members()), None)) is not None:
-                await busy.changed()
-            else:
-                salvage.closed = True
-        withdrawn = [ensureDeferred(self._withdraw(salvage, member)).addErrback(_failed) for member in members()]
-        for each in withdrawn:
-            await _ended(each)
-        for volume in salvage.volumes.values():
-            if volume.state is VolumeState.SALVAGING:
-                volume.send(Event.SCHEDULE, Event.SCHEDULED)
-
-    async def _withdraw(self, salvage: Salvage, member: Volume) -> None:
-        """Goes on when nobody waits for it any more: a volume is not left half withdrawn."""
-        if not await withdraw(member) and not (salvage.wanted and member.state is VolumeState.ERROR):
-            return
-        if self._groups.get((salvage.partition.number, salvage.group)) is salvage:
-            salvage.volumes[member.id] = member
-        else:
-            self._give_back(member)
-
-    def _let_go(self, salvage: Salvage) -> None:
-        """It is over before its end."""
-        self._forget(salvage)
-        for volume in salvage.volumes.values():
-            if volume.state is VolumeState.SALVAGING:
-                volume.send(Event.PREATTACH)
-
-    def _forget(self, salvage: Salvage) -> None:
-        if self._groups.get((salvage.partition.number, salvage.group)) is salvage:
-            del self._groups[salvage.partition.number, salvage.group]
-        self._tell_news()
-
-    def _news(self) -> Deferred[None]:
-        """Fires when a salvage is over, or a volume made."""
-        waiter: Deferred[None] = Deferred(lambda waiter: self._waiting.remove(waiter))
-        self._waiting.append(waiter)
-        return waiter
-
-    def _tell_news(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.callback(None)
 
     async def _enqueue(self, volume: Volume) -> None:
         partition = volume.partition
@@ -358,27 +242,11 @@ class Salvages:
             if volume_id not in salvage.volumes:
                 self._appeared(partition, volume_id)
 
-    def _give_back(self, volume: Volume) -> None:
-        if volume.state in IN_NEED:  # else destroyed meanwhile
-            volume.send(Event.PREATTACH)
-
     def _tell(self, salvage: Salvage, message: str) -> None:
         salvage.messages += 1
         log.warn("salvage of group {group}: {message}", group=salvage.group, message=message)
 
     def _start(self, work: Coroutine[Any, Any, None], salvage: Salvage | None = None) -> None:
-        task = ensureDeferred(work).addErrback(_failed)
+        task = ensureDeferred(work).addErrback(failed)
         if salvage is not None:
             salvage.tasks = [one for one in [*salvage.tasks, task] if not one.called]
-
-
-def _failed(failure: Failure) -> None:
-    """A salvage that was cancelled, or a defect: its volumes stay as they are."""
-    if not failure.check(CancelledError):
-        log.failure("a salvage failed", failure)
-
-
-async def _ended(task: Deferred[None]) -> None:
-    waiter: Deferred[None] = Deferred()
-    task.addBoth(lambda _: waiter.callback(None))
-    await waiter

@@ -21,7 +21,7 @@ from fileserver.interfaces import IPartition
 from fileserver.volser.listing import BASE, EXTENDED, Info, Listing, entry
 from fileserver.volser.transactions import Transactions
 from fileserver.volume.registry import Registry
-from fileserver.volume.salvaging import Salvage
+from fileserver.volume.salvage_groups import Salvage
 from rx.errors import Abort
 
 OLD_PARTITION_COUNT = 26
