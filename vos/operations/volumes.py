@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vos.operations import backups, creating, deleting, state
+from vos.operations import backups, carrying, creating, deleting, state
 from vos.operations.subject import Subject
 
 
@@ -19,3 +19,11 @@ class Volumes(Subject):
     set_flags = state.set_flags
     set_fields = state.set_fields
     dump_size = state.dump_size
+    move = carrying.move
+    copy = carrying.copy
+    shadow = carrying.shadow
+    clone = carrying.clone
+    release = carrying.release
+    dump = carrying.dump
+    restore = carrying.restore
+    convert = carrying.convert

@@ -29,10 +29,10 @@ class DumpTarget:
     output. Raises NotWritten.
     """
 
-    def __init__(self, session: Session, path: str, told: Told) -> None:
+    def __init__(self, session: Session, path: str, told: Told | None = None) -> None:
         self._session = session
         self._path = path
-        self._told = told
+        self._told = told or _ignored
         self._descriptor: int | None = None
         self._sink: FileSink | None = None
 
