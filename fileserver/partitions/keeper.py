@@ -76,7 +76,8 @@ class Partitions:
         """Mount what is wanted and ours. Of what cannot be mounted the log has the reason, and so has its operation."""
         for known in self.means.table:
             await self._tell_definition(known)
-            if known.wanted:
+            begun = known.uuid in self.mounted or self.operations.running(known.uuid)  # `_missing`, meanwhile
+            if known.wanted and not begun:
                 self._mount(known, Order(PartitionRequest(uuid4()), automatic=True, deadline=START_SECONDS))
         for operation in [*map(self.operations.running, self._flows)]:
             while operation is not None and operation.state is VOPS.RUNNING and not operation.long:

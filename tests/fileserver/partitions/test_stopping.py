@@ -1,7 +1,8 @@
-"""A server ends in the middle of what is done to its partitions."""
+"""A server begins, and ends, in the middle of what is done to its partitions."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -18,6 +19,34 @@ from fileserver.partitions.table import Known
 
 PARTITION = UUID(int=1)
 KNOWN = Known(PARTITION, "/vicepa", 0, "namei")
+
+
+class Starting(SynchronousTestCase):
+    """With a VLDB that takes its time."""
+
+    def test_missed_meanwhile(self) -> None:
+        """A partition that is mounted because the VLDB names us, before its turn has come, is mounted once."""
+        answer: Deferred[bool] = Deferred()
+        vldb: Any = SimpleNamespace(has_partitions=lambda: answer)
+        wanted = replace(KNOWN, wanted=True)
+        table = Mock(__iter__=lambda _: iter([wanted]), get=lambda _: wanted)
+        means: Any = SimpleNamespace(
+            reactor=Clock(), registry=SimpleNamespace(), table=table, vldb=vldb, own=UUID(int=3)
+        )
+        partitions = Partitions(means, lambda: 0.0)
+        mounts: list[Deferred[VOPS]] = []
+
+        async def mounting(*_: object) -> VOPS:
+            mounts.append(Deferred())
+            return await mounts[-1]
+
+        self.patch(partitions, "_mounting", mounting)
+        starting = ensureDeferred(partitions.start())
+        partitions._missing(PARTITION)
+        answer.callback(False)
+        self.assertEqual(len(mounts), 1)
+        mounts[0].callback(VOPS.DONE)
+        self.successResultOf(starting)
 
 
 class Stopping(SynchronousTestCase):
@@ -50,7 +79,7 @@ class Stopping(SynchronousTestCase):
             return VOPS.DONE
 
         operation = self.partitions.operations.begin(UUID(int=2), VOP.UNMOUNT, PARTITION)
-        self.partitions._run(operation, telling())
+        self.partitions._flows.run(operation, telling())
         self.closing.callback(None)
         stopping = ensureDeferred(self.partitions.stop())
         self.successResultOf(stopping)
