@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, succ
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from afs.rpc.partitions import PartitionObject
 from afs.rpc.volpartitions import VOP, VOPS
 from fileserver.partitions.keeper import Partitions
 from fileserver.partitions.means import Mounted
@@ -30,9 +31,7 @@ class Starting(SynchronousTestCase):
         vldb: Any = SimpleNamespace(has_partitions=lambda: answer)
         wanted = replace(KNOWN, wanted=True)
         table = Mock(__iter__=lambda _: iter([wanted]), get=lambda _: wanted)
-        means: Any = SimpleNamespace(
-            reactor=Clock(), registry=SimpleNamespace(), table=table, vldb=vldb, own=UUID(int=3)
-        )
+        means: Any = Mock(reactor=Clock(), table=table, vldb=vldb, own=UUID(int=3))
         partitions = Partitions(means, lambda: 0.0)
         mounts: list[Deferred[VOPS]] = []
 
@@ -42,7 +41,7 @@ class Starting(SynchronousTestCase):
 
         self.patch(partitions, "_mounting", mounting)
         starting = ensureDeferred(partitions.start())
-        partitions._missing(PARTITION)
+        partitions._missing(PartitionObject(PARTITION, epoch=1))
         answer.callback(False)
         self.assertEqual(len(mounts), 1)
         mounts[0].callback(VOPS.DONE)
