@@ -33,7 +33,7 @@ DEADLINE_MS = 100
 NO_NEWS_MS = 2000
 """Longer than any step of an unmount takes that waits for nobody but clients."""
 
-MOMENT_SECONDS = 2.0
+MOMENT_SECONDS = 10.0
 """What a call on the other partition may take on a busy machine: nothing beside the disk's silence."""
 
 LARGE = 1 << 20
