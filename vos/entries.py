@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 from ipaddress import IPv4Address
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from afs.location import BACKUP, RO, RW
 from afs.names import BACKUP_SUFFIX, READONLY_SUFFIX, VOLUME_NAME_MAX, base_name
 from afs.rpc.vl import (
@@ -54,43 +56,84 @@ async def volume_id(session: Session, name: str) -> int:
     return entry.volumeId[kind]
 
 
-async def list_entries(session: Session, wanted: VldbListByAttributes) -> AsyncIterator[tuple[nvldbentry, ...]]:
-    """The entries that are wanted, a page at a time. Raises Abort, CallLost."""
+async def list_entries(
+    session: Session, wanted: VldbListByAttributes, *, ahead: bool = False
+) -> AsyncIterator[tuple[nvldbentry, ...]]:
+    """The entries that are wanted, a page at a time. Raises Abort, CallLost.
+
+    With `ahead` the next page is asked for before one is given out: what is done with one changes nothing then.
+    """
     index = 0
-    while index != LAST_PAGE:
-        try:
-            _, entries, index = await session.vl.ListAttributesN2(wanted, b"", index)
-        except Abort as refusal:
-            if refusal.code != RxgenCode.RXGEN_OPCODE:
-                raise
-            _, entries = await session.vl.ListAttributesN(wanted)
-            index = LAST_PAGE
-        yield entries
+    asked = Deferred.fromCoroutine(_page(session, wanted, index))
+    try:
+        while index != LAST_PAGE:
+            entries, index = await asked
+            if index != LAST_PAGE and ahead:
+                asked = Deferred.fromCoroutine(_page(session, wanted, index))
+            yield entries
+            if index != LAST_PAGE and not ahead:
+                asked = Deferred.fromCoroutine(_page(session, wanted, index))
+    finally:
+        asked.addErrback(lambda _: None)  # of a page that nobody waits for any more
+        asked.cancel()
+
+
+async def _page(session: Session, wanted: VldbListByAttributes, index: int) -> tuple[tuple[nvldbentry, ...], int]:
+    try:
+        _, entries, index = await session.vl.ListAttributesN2(wanted, b"", index)
+    except Abort as refusal:
+        if refusal.code != RxgenCode.RXGEN_OPCODE:
+            raise
+        _, entries = await session.vl.ListAttributesN(wanted)
+        return entries, LAST_PAGE
+    return entries, index
+
+
+class EntryTexts:
+    """Entries as stock vos shows them. The lines of sites, which many entries have in common, are made once."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._sites: dict[tuple[tuple[int, ...], ...], str] = {}
+
+    def named(self, entry: nvldbentry, locks: bool = True) -> str:
+        """An entry with its name, and an empty line before it."""
+        return f"\n{text(entry.name)} \n{self.plain(entry, locks)}"
+
+    def plain(self, entry: nvldbentry, locks: bool = True) -> str:
+        """An entry without its name: ids, sites and, with `locks`, whether it is locked."""
+        flags, (readwrite, readonly, backup) = entry.flags, entry.volumeId
+        shown = f"    RWrite: {readwrite:<10}" if flags & VLF_RWEXISTS else ""
+        if flags & VLF_ROEXISTS:
+            shown += f"    ROnly: {readonly:<10}"
+        if flags & VLF_BACKEXISTS:
+            shown += f"    Backup: {backup:<10}"
+        if entry.cloneId and flags & VLF_ROEXISTS:
+            shown += f"    RClone: {entry.cloneId:<10}"
+        count = entry.nServers
+        sites = entry.serverNumber[:count], entry.serverPartition[:count], entry.serverFlags[:count]
+        shown += f"\n    number of sites -> {count}\n{self._sites.get(sites) or self._made(entry, sites)}"
+        return shown + "".join(f"{line}\n" for line in _lock_lines(flags)) if locks and flags & LOCKED else shown
+
+    def _made(self, entry: nvldbentry, sites: tuple[tuple[int, ...], ...]) -> str:
+        """The lines of sites, kept for the next entry that has them."""
+        mixed = any(flags & VLSF_NEWREPSITE for _, _, flags in sites_of(entry))
+        lines = self._sites[sites] = "".join(
+            f"       server {self._session.name(address)} partition {vice_name(number)} "
+            f"{'RW' if flags & VLSF_RWVOL else 'RO'} Site {_release(flags, mixed)}\n"
+            for address, number, flags in sites_of(entry)
+        )
+        return lines
 
 
 def entry_lines(session: Session, entry: nvldbentry, locks: bool = True) -> Iterator[str]:
-    """An entry without its name: ids, sites and, with `locks`, whether it is locked."""
-    ids = ((VLF_RWEXISTS, "RWrite", RW), (VLF_ROEXISTS, "ROnly", RO), (VLF_BACKEXISTS, "Backup", BACKUP))
-    shown = [f"    {name}: {entry.volumeId[kind]:<10}" for flag, name, kind in ids if entry.flags & flag]
-    if entry.cloneId and entry.flags & VLF_ROEXISTS:
-        shown.append(f"    RClone: {entry.cloneId:<10}")
-    yield "".join(shown)
-    yield f"    number of sites -> {entry.nServers}"
-    sites = list(sites_of(entry))
-    mixed = any(flags & VLSF_NEWREPSITE for _, _, flags in sites)
-    for address, number, flags in sites:
-        kind = "RW" if flags & VLSF_RWVOL else "RO"
-        name = session.name(address)
-        yield f"       server {name} partition {vice_name(number)} {kind} Site {_release(flags, mixed)}"
-    if locks:
-        yield from _lock_lines(entry.flags)
+    """The lines of an entry without its name."""
+    yield from EntryTexts(session).plain(entry, locks).splitlines()
 
 
 def named_entry_lines(session: Session, entry: nvldbentry, locks: bool = True) -> Iterator[str]:
     """The same with its name, and a line before it."""
-    yield ""
-    yield f"{text(entry.name)} "
-    yield from entry_lines(session, entry, locks)
+    yield from EntryTexts(session).named(entry, locks).splitlines()
 
 
 def sites_of(entry: nvldbentry) -> Iterator[tuple[IPv4Address, int, int]]:

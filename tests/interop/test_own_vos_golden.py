@@ -42,12 +42,16 @@ create fs1 a gold.ids5 -id 0999
 create fs1 a gold.ids5 -roid 12x
 create fs1 a gold.enc -encrypt
 create -name gold.named -part b -server fs2 -max 10
+create fs1 a gold.rel
+create fs1 b gold.c
 create fs1 a
 create fs1 a gold.x -nosuch
 listvldb
 listvol fs1 -long
 """
-"""A scenario: what is in the cell is what the lines before have left."""
+"""A scenario: what is in the cell is what the lines before have left. What is released is made long before: a release
+looks at whether the volume is more than two seconds older than its read-only one.
+"""
 
 CHANGED = """
 lock gold.v1
@@ -194,7 +198,6 @@ examine gold.off
 online fs2 a gold.off
 offline fs2 a gold.off
 examine gold.off
-create fs1 a gold.rel
 addsite fs1 a gold.rel
 addsite fs2 a gold.rel
 release gold.rel -verbose
@@ -208,7 +211,6 @@ remsite fs2 a gold.rel
 remove fs2 a gold.rel.readonly
 remove -id gold.rel.readonly -verbose
 listvldb -name gold.rel
-create fs1 b gold.c
 addsite fs2 b gold.c
 release gold.c
 convertROtoRW fs2 b gold.c -force

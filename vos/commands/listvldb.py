@@ -7,7 +7,7 @@ from typing import Annotated
 from afs.names import partition_name
 from afs.rpc.vl import VLLIST_FLAG, VLLIST_PARTITION, VLLIST_SERVER, VldbListByAttributes, nvldbentry
 from vos.command import CommandError, Hidden, command
-from vos.entries import LOCKED, entry_data, list_entries, named_entry_lines
+from vos.entries import LOCKED, EntryTexts, entry_data, list_entries
 from vos.session import Session
 from vos.volservers import FAILED, failing, partition_named, server_named
 
@@ -58,7 +58,7 @@ async def _list(session: Session, wanted: VldbListByAttributes, nosort: bool, js
     found: list[nvldbentry] = []
     count = 0
     with failing("Could not access the VLDB for attributes\n"):
-        async for entries in list_entries(session, wanted):
+        async for entries in list_entries(session, wanted, ahead=True):
             count += len(entries)
             if nosort and not json:
                 _show(session, entries, json)
@@ -75,5 +75,5 @@ def _show(session: Session, entries: list[nvldbentry] | tuple[nvldbentry, ...], 
     if json:
         session.output.json([entry_data(session, entry) for entry in entries])
         return
-    for entry in entries:
-        session.output.lines(named_entry_lines(session, entry))
+    texts = EntryTexts(session)
+    session.output.out.writelines(texts.named(entry) for entry in entries)

@@ -16,6 +16,7 @@ from vos.operations.locations import Location
 from vos.operations.steps import explained, refuse, step
 from vos.operations.subject import Partition, Server, Subject, Volume
 from vos.operations.transactions import begin
+from vos.operations.unhurried import unhurried
 from vos.session import Session
 from vos.undo import Undo
 
@@ -30,10 +31,7 @@ async def backup(self: Subject, volume: Volume, server: Server, partition: Parti
             listing = _Listing(session, volid, entry)
             if not entry.flags & VLF_BACKEXISTS or entry.flags & LOCKED or not entry.volumeId[BACKUP]:
                 with step(session, f"Could not lock the VLDB entry for the volume {volid}"):
-                    await session.vl.SetLock(volid, RW, VLOP_BACKUP)
-                undo.finally_(
-                    listing.close, left=f"the lock on the VLDB entry of volume {volid}", remedy=f"vos unlock {volid}"
-                )
+                    await unhurried(session.vl.SetLock(volid, RW, VLOP_BACKUP), lambda _: listing.close_at_end(undo))
                 listing.entry = await _entry(session, volid)
             name = listing.entry.name
             if len(name) > READWRITE_NAME_MAX:
@@ -84,7 +82,12 @@ class _Listing:
         self.entry = entry
         self._changed = True
 
-    async def close(self) -> None:
+    def close_at_end(self, undo: Undo) -> None:
+        """Of what the `undo` is for."""
+        volume = self._volume
+        undo.finally_(self._close, left=f"the lock on the VLDB entry of volume {volume}", remedy=f"vos unlock {volume}")
+
+    async def _close(self) -> None:
         """Write it, or release its lock alone. Raises OperationFailed."""
         if self._changed:
             with step(self._session, f"Could not update the VLDB entry for the volume {self._volume} "):

@@ -19,7 +19,7 @@ from vos.operations.subject import Partition, Server, Subject
 from vos.operations.transactions import Transaction, adopt, while_busy
 from vos.operations.unhurried import unhurried
 from vos.session import Session
-from vos.undo import Step, Undo
+from vos.undo import Undo
 
 QUOTA = 5000
 """KiB that a new volume may hold unless something else is said."""
@@ -64,15 +64,14 @@ async def create(
         ids = await _ids(session, text(encoded), id, roid)
         named = f"{text(encoded)} {ids[RW]}"
         async with Undo(session.output) as undo:
-            transaction, made = await _make(session, undo, place, encoded, ids[RW])
+            transaction = await _make(session, undo, place, encoded, ids[RW])
             await _prepare(session, transaction, named, maxquota)
             entry = nvldbentry(name=encoded, volumeId=ids, flags=VLF_RWEXISTS)
             entry = with_sites(entry, [(*place, VLSF_RWVOL)])
             await _list(session, undo, entry, named)
-            undo.forget(made)
+            undo.keep()
             with step(session, f"Failed to end the transaction on the volume {named}"):
                 await transaction.end()
-            undo.keep()
     return ids[RW]
 
 
@@ -100,15 +99,13 @@ async def _ids(session: Session, name: str, given: int, readonly: int | None) ->
     return given, readonly or 0, last + 1
 
 
-async def _make(
-    session: Session, undo: Undo, place: tuple[IPv4Address, int], name: bytes, volume: int
-) -> tuple[Transaction, Step]:
-    """The volume, not yet in service, in the transaction it was made in; and what deletes it."""
+async def _make(session: Session, undo: Undo, place: tuple[IPv4Address, int], name: bytes, volume: int) -> Transaction:
+    """The volume, not yet in service; the transaction it was made in."""
     server, partition = place
     volser = session.volser(server)
     where = f"{session.name(server)} {partition_name(partition)}"
 
-    def made(answer: tuple[int, int]) -> tuple[Transaction, Step]:
+    def made(answer: tuple[int, int]) -> Transaction:
         _, tid = answer
 
         async def delete() -> None:
@@ -116,7 +113,8 @@ async def _make(
             await volser.DeleteVolume(tid)
 
         transaction = adopt(session, undo, server, tid, volume, unended="WARNING: could not end transaction")
-        return transaction, undo.add(delete, left=f"volume {volume} on {where}", remedy=f"vos zap {where} {volume}")
+        undo.add(delete, left=f"volume {volume} on {where}", remedy=f"vos zap {where} {volume}")
+        return transaction
 
     making = while_busy(session, lambda: volser.CreateVolume(partition, name, RW, 0, volume))
     with step(session, f"Failed to create the volume {text(name)} {volume} ", explained=True):
@@ -147,9 +145,8 @@ async def _list(session: Session, undo: Undo, entry: nvldbentry, named: str) -> 
     )
     with step(session, f"Could not create a VLDB entry for the volume {named}"):
         try:
-            await session.vl.CreateEntryN(plain(entry))
+            await unhurried(session.vl.CreateEntryN(plain(entry)), lambda _: None)
         except Abort:
             undo.forget(made)
             raise
-    undo.forget(made)
     session.output.detail(f"Created the VLDB entry for the volume {named}")

@@ -31,6 +31,7 @@ from vos.operations.entries import (
 from vos.operations.locations import Location
 from vos.operations.steps import explained, step
 from vos.operations.subject import Partition, Server, Subject, Volume
+from vos.operations.unhurried import unhurried
 from vos.session import Session
 from vos.undo import Step, Undo
 
@@ -45,9 +46,12 @@ async def remove(self: Subject, server: Server, partition: Partition, volume: Vo
     async with Undo(session.output) as undo:
         try:
             entry, locked = await _locked(session, undo, volid)
-            on_disk = await delete_volume(at, volid, "the") is not None
-            if on_disk and entry is not None:
-                undo.note(left=f"volume {volid} in the VLDB", remedy=f"vos remove {at} {volid}")
+            left = undo.note(left=f"volume {volid}, on its server or in the VLDB", remedy=f"vos remove {at} {volid}")
+            try:
+                on_disk = await delete_volume(at, volid, "the") is not None
+            except OperationFailed:
+                undo.forget(left)
+                raise
             listed = entry is not None and await _unlisted(undo, entry, locked, at, volid)
         except OperationFailed as failure:
             session.output.complain(f"\n\n   {error_text(failure.code)}")
@@ -102,15 +106,19 @@ async def _unlisted(undo: Undo, entry: nvldbentry, locked: Step | None, at: Loca
     changed, kind = await _without(entry, at, volume)
     if changed is None:
         return False
+
+    def done(_: None) -> None:
+        undo.keep()
+        if locked is not None:
+            undo.forget(locked)
+
     if changed.nServers <= 0 or not changed.flags & (VLF_ROEXISTS | VLF_RWEXISTS):
         session.output.detail(f"Last reference to the VLDB entry for {volume} - deleting entry")
         with step(session, f"Could not delete the VLDB entry for the volume {volume} ", explained=True):
-            await session.vl.DeleteEntry(volume, kind)
+            await unhurried(session.vl.DeleteEntry(volume, kind), done)
     else:
         with step(session, f"Could not update the VLDB entry for the volume {volume} ", explained=True):
-            await write(session, volume, kind, changed)
-    if locked is not None:
-        undo.forget(locked)
+            await unhurried(write(session, volume, kind, changed), done)
     return True
 
 

@@ -221,15 +221,10 @@ async def _partitions(session: Session, server: IPv4Address, partition: int | No
 
 async def _numbered(session: Session, wanted: VldbListByAttributes) -> AsyncIterator[tuple[int, nvldbentry]]:
     """Entries with their number in the page they came in."""
-    text = "Could not access the VLDB for attributes"
-    pages = list_entries(session, wanted)
-    while True:
-        with step(session, text):
-            page = await anext(pages, None)
-        if page is None:
-            return
-        for number, entry in enumerate(page, 1):
-            yield number, entry
+    with step(session, "Could not access the VLDB for attributes"):
+        async for page in list_entries(session, wanted):
+            for number, entry in enumerate(page, 1):
+                yield number, entry
 
 
 class _Newest:
