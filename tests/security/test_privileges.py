@@ -153,7 +153,7 @@ VOLUMES: dict[str, Row] = {
     "GetSize": (ACCESS, lambda t: (t.transaction, 0)),
     "DumpV2": (ACCESS, lambda t: (t.transaction, 0, 0, Buffer())),
     "PartitionInfo64": (OK, lambda t: (b"/vicepa",)),
-    "SplitVolume": (ACCESS, lambda t: (t.volume, 987654, 1, 0, Buffer())),
+    "SplitVolume": (EPERM, lambda t: (t.volume, 987654, 1, 0, Buffer())),
 }
 
 ACL = format_acl_text({"system:anyuser": "rlidwka"}, {})
