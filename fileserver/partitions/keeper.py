@@ -6,14 +6,13 @@ goes away.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address
-from typing import Any
 from uuid import UUID, uuid4
 
-from twisted.internet.defer import CancelledError, Deferred, FirstError, ensureDeferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -21,6 +20,7 @@ from afs.rpc.partitions import PREASON, PartitionObject, PartitionRequest, Parti
 from afs.rpc.volpartitions import VOP, VOPS, VSTEP
 from fileserver.hosts import Host
 from fileserver.interfaces import Fenced, StoreError
+from fileserver.partitions.flows import Flow, Flows
 from fileserver.partitions.inherited import Inherited
 from fileserver.partitions.journal import Contact
 from fileserver.partitions.label import LabelState
@@ -37,7 +37,6 @@ from fileserver.partitions.take import Refused
 from fileserver.partitions.unmount import abandon, finish, release, take_down
 from fileserver.partitions.vldb import VldbError
 from fileserver.volume.volume import Volume
-from rx.errors import RxError
 
 log = Logger(namespace="fileserver.partitions")
 
@@ -49,12 +48,6 @@ YIELD_SECONDS = 2.0
 closing its volumes.
 """
 
-Flow = Coroutine[Any, Any, VOPS]
-
-
-class Busy(StoreError):
-    """Another operation is under way on the partition."""
-
 
 class Partitions:
     """See the module. `now` is Unix time."""
@@ -63,8 +56,7 @@ class Partitions:
         self.means = means
         self.operations = Operations(now)
         self.mounted: dict[UUID, Mounted] = {}
-        self._flows: dict[UUID, Deferred[None]] = {}
-        self._tasks: dict[UUID, Deferred[VOPS]] = {}
+        self._flows = Flows(self.operations, self._over)
         self._reporting: Deferred[None] | None = None
         self._stopping = False
         self._lingering = Lingering(means)
@@ -79,8 +71,8 @@ class Partitions:
             begun = known.uuid in self.mounted or self.operations.running(known.uuid)  # `_missing`, meanwhile
             if known.wanted and not begun:
                 self._mount(known, Order(PartitionRequest(uuid4()), automatic=True, deadline=START_SECONDS))
-        for operation in [*map(self.operations.running, self._flows)]:
-            while operation is not None and operation.state is VOPS.RUNNING and not operation.long:
+        for operation in self._flows:
+            while operation.state is VOPS.RUNNING and not operation.long:
                 await operation.changed()
         await self.report()
 
@@ -104,11 +96,10 @@ class Partitions:
     async def stop(self) -> None:
         """The server ends: volumes are closed and locks given up; labels and VLDB go on naming this server."""
         self._stopping = True
-        for task in list(self._tasks.values()):
-            task.cancel()
+        ended = self._flows.give_up()
         if self._reporting is not None:
             self._reporting.cancel()
-        await gatherResults(list(self._flows.values()))
+        await ended
         self._lingering.stop()
         self._owed.stop()
         await self.means.registry.shutdown()
@@ -134,12 +125,14 @@ class Partitions:
 
     def mount(self, known: Known, order: Order) -> Operation:
         """Begin to mount a partition of the table; from now on it is wanted. Raises Busy, OSError."""
-        again = self._repeated(known, order)
+        again = self._flows.repeated(known.uuid, order.request.id)
         if again is not None:
             return again
         self.means.table.put(replace(known, wanted=True))
         if known.uuid in self.mounted:
-            return self._ended(VOP.MOUNT, known, order)
+            operation = self.operations.begin(order.request.id, VOP.MOUNT, known.uuid)
+            operation.end(VOPS.ALREADY)
+            return operation
         return self._mount(known, order)
 
     def unmount(self, known: Known, order: Order) -> Operation:
@@ -198,11 +191,11 @@ class Partitions:
         elif known.left == ours.epoch:
             order = Order(PartitionRequest(uuid4(), PREASON.RECOVER, b"it was unmounted"), automatic=True)
             operation = self.operations.begin(order.request.id, VOP.UNMOUNT, ours.uuid)
-            self._run(operation, self._unmount(known, operation, order))
+            self._flows.run(operation, self._unmount(known, operation, order))
 
     def _mount(self, known: Known, order: Order) -> Operation:
         operation = self.operations.begin(order.request.id, VOP.MOUNT, known.uuid)
-        self._run(operation, self._mounting(known, operation, order))
+        self._flows.run(operation, self._mounting(known, operation, order))
         return operation
 
     async def _mounting(self, known: Known, operation: Operation, order: Order) -> VOPS:
@@ -317,7 +310,7 @@ class Partitions:
         log.warn("{reason}", reason=reason)
         operation = self.operations.begin(uuid4(), VOP.UNMOUNT, known.uuid)
         del self.mounted[known.uuid]
-        self._run(operation, self._yield(mounted, operation))
+        self._flows.run(operation, self._yield(mounted, operation))
 
     async def _yield(self, mounted: Mounted, operation: Operation) -> VOPS:
         """Let go in time, or it is taken."""
@@ -346,47 +339,19 @@ class Partitions:
         """The operation of this request: the one there is, or a new one, once the table has `known` so. Raises Busy,
         OSError.
         """
-        again = self._repeated(known, order)
+        again = self._flows.repeated(known.uuid, order.request.id)
         if again is not None:
             return again
         if known != self.means.table.get(known.uuid):
             self.means.table.put(known)
         operation = self.operations.begin(order.request.id, kind, known.uuid, peer)
-        self._run(operation, flow(operation))
+        self._flows.run(operation, flow(operation))
         return operation
 
-    def _repeated(self, known: Known, order: Order) -> Operation | None:
-        """The operation of the same request, if there is one. Raises Busy while another is under way."""
-        running = self.operations.running(known.uuid)
-        if running is not None and running.id != order.request.id:
-            raise Busy(f"{running} is under way")
-        return running or self.operations.get(order.request.id)
-
-    def _ended(self, kind: VOP, known: Known, order: Order) -> Operation:
-        operation = self.operations.begin(order.request.id, kind, known.uuid)
-        operation.end(VOPS.ALREADY)
-        return operation
-
-    def _run(self, operation: Operation, flow: Flow) -> None:
-        def failed(failure: Failure) -> None:
-            if isinstance(failure.value, FirstError):
-                failure = failure.value.subFailure
-            if not failure.check(StoreError, OSError, RxError, CancelledError):
-                log.failure("{op} a defect", failure, op=operation)
-            state = VOPS.STUCK if failure.check(Down) else VOPS.FAILED
-            over(state, failure.getErrorMessage() or repr(failure.value))
-
-        def over(state: VOPS, text: str = "") -> None:
-            """Whoever waits for the end may begin the next operation at once."""
-            del self._flows[operation.partition], self._tasks[operation.partition]
-            operation.end(state, text or operation.text)
-            mounted = self.mounted.get(operation.partition)
-            if mounted is not None and mounted.tenure is not None and mounted.tenure.unwanted:
-                self._wanted_elsewhere(mounted.known, mounted.tenure.unwanted)
-            elif mounted is not None and self._reporting is None:
-                self._reporting = ensureDeferred(self._report_now())
-
-        running: Deferred[None] = Deferred()
-        self._flows[operation.partition] = running
-        task = self._tasks[operation.partition] = ensureDeferred(flow)
-        task.addCallbacks(over, failed).chainDeferred(running)
+    def _over(self, operation: Operation) -> None:
+        """Something was done to a partition: who asked for it meanwhile gets it, and the VLDB hears what is here."""
+        mounted = self.mounted.get(operation.partition)
+        if mounted is not None and mounted.tenure is not None and mounted.tenure.unwanted:
+            self._wanted_elsewhere(mounted.known, mounted.tenure.unwanted)
+        elif mounted is not None and self._reporting is None:
+            self._reporting = ensureDeferred(self._report_now())

@@ -41,8 +41,9 @@ from afs.types import NIL_UUID
 from fileserver.channel import Address
 from fileserver.interfaces import Damaged, StoreError
 from fileserver.partitions.define import define, undefine
+from fileserver.partitions.flows import Busy
 from fileserver.partitions.journal import Contact
-from fileserver.partitions.keeper import Busy, Partitions
+from fileserver.partitions.keeper import Partitions
 from fileserver.partitions.label import Label
 from fileserver.partitions.means import MEMORY, Order
 from fileserver.partitions.mount import cannot_mount

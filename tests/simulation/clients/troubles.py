@@ -6,7 +6,7 @@ from collections.abc import Callable
 from uuid import UUID, uuid4
 
 from afs.rpc.partitions import PartitionRequest, PartitionServer
-from fileserver.partitions.keeper import Busy
+from fileserver.partitions.flows import Busy
 from fileserver.partitions.means import Order
 from tests.simulation.clients.cell import Cell
 from tests.simulation.clients.excuses import Excuses

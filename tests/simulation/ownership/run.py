@@ -13,7 +13,7 @@ from twisted.internet.defer import ensureDeferred
 
 from afs.rpc.partitions import PartitionServer
 from afs.rpc.volpartitions import VOPS
-from fileserver.partitions.keeper import Busy
+from fileserver.partitions.flows import Busy
 from fileserver.partitions.means import Order
 from fileserver.partitions.operations import Operation
 from tests.simulation.ownership.cell import Cell, Defect, Server
