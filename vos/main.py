@@ -28,12 +28,13 @@ from vos.syntax import (
 
 PROGRAM = "vos"
 
-HELP, APROPOS, VERSION = "help", "apropos", "version"
+HELP, APROPOS, VERSION, COMPLETION = "help", "apropos", "version", "completion"
 
 BUILT_IN = (
     Syntax(HELP, "get help on commands", (Switch("-topic", Takes.MANY, "help string"),)),
     Syntax(APROPOS, "search by help text", (Switch("-topic", Takes.ONE, "help string", required=True),)),
     Syntax(VERSION, "show version"),
+    Syntax(COMPLETION, "", hidden=True),
     *(Syntax(dashes + VERSION, "", hidden=True) for dashes in ("-", "--")),
     *(Syntax(dashes + HELP, "", hidden=True) for dashes in ("-", "--")),
 )
@@ -78,6 +79,11 @@ def _main(words: Sequence[str]) -> int:
         return _help(known, values.get("-topic", ()))
     if syntax.name == APROPOS:
         sys.stdout.write(apropos(known, values["-topic"][0]))
+        return 0
+    if syntax.name == COMPLETION:
+        from vos.completion import script
+
+        sys.stdout.write(script(known))
         return 0
     if syntax.name.lstrip("-") == VERSION:
         sys.stdout.write(f"{version()}\n")

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.budget import budget
 from vos.command import CommandError
-from vos.main import every_command
+from vos.main import BUILT_IN, every_command
 from vos.options import Options
 from vos.syntax import (
     HELP,
@@ -70,6 +70,8 @@ class StockRules(SynchronousTestCase):
         """Ours that stock has too have its switches and help; what they are shortened to means the same with both."""
         names = {syntax.name for syntax in self.known}
         own = [command.syntax for command in every_command()]
+        built_in = {syntax.name for syntax in BUILT_IN}
+        self.assertEqual(names - built_in - {syntax.name for syntax in own}, set(), "stock has more")
         for syntax in own:
             self.assertEqual(syntax.yields, syntax.name not in names)
             if syntax.name in names:
