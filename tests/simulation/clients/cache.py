@@ -80,6 +80,7 @@ class CacheManager(FileClient):
             reactor, [VLSERVER], address=self.host, port=PORT, fileserver_port=7000, dead_seconds=DEAD_SECONDS
         )
         self.breaks = _Heard(self)
+        self.answered: Callable[[str, int, float], None]
 
     def floor(self, thing: Thing) -> Floor:
         """How much of a thing this client has seen itself."""
@@ -121,6 +122,7 @@ class CacheManager(FileClient):
         finally:
             del self.calls[call]
         self._reconciled(call)
+        self.answered(self.host, fid.Volume, call.since)
         return result, call
 
     def _reconciled(self, call: Call) -> None:

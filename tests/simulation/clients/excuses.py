@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,15 @@ TWICE = frozenset((errno.EEXIST, errno.ENOENT, VolumeError.VNOVNODE))
 FULL = frozenset((VolumeError.VDISKFULL, errno.ENOSPC))
 
 
+HOLDING = ("kill", "restart", "stop", "cut", "vanish")
+"""Troubles for which calls on any partition may wait: for a server, or until a client is given up that does not hear
+what another one changes.
+"""
+
+SLOW_SECONDS = 2.0
+"""A call that takes longer has waited for something."""
+
+
 def passes(problem: RxError) -> bool:
     """Whether to try again."""
     return isinstance(problem, CallLost) or problem.code in PASSING
@@ -52,9 +62,10 @@ class Excuses:
         self.troubles: list[Trouble] = []
         self.errors = 0
 
-    def begin(self, kind: str, subject: object) -> Trouble:
-        """From now until its end."""
-        trouble = Trouble(kind, subject, self.cell.world.now)
+    def begin(self, kind: str, subject: object, seconds: float | None = None) -> Trouble:
+        """From now until its end, or for so long."""
+        now = self.cell.world.now
+        trouble = Trouble(kind, subject, now, None if seconds is None else now + seconds)
         self.troubles.append(trouble)
         return trouble
 
@@ -66,10 +77,7 @@ class Excuses:
 
     def happened(self, since: float, kinds: tuple[str, ...], subjects: tuple[object, ...]) -> bool:
         """Whether such a thing went on at any time since then."""
-        return any(
-            each.kind in kinds and each.subject in subjects and (each.ended is None or each.ended >= since)
-            for each in self.troubles
-        )
+        return any(each.kind in kinds and each.subject in subjects for each in self.since(since))
 
     def restarted(self, volume: int, since: float) -> bool:
         """Whether a call on a volume may have been carried out by two lives of its server."""
@@ -82,6 +90,22 @@ class Excuses:
             return
         if not self._explained(volume, problem, since, once):
             self.cell.defect(f"{who} at {who.client.host}: {what} in {volume}, begun at {since:.3f}: {problem!r}")
+
+    def judge_time(self, host: str, volume: int, since: float) -> None:
+        """A client's call on a volume, begun at `since`, was answered now."""
+        seconds = self.cell.world.now - since
+        if seconds < SLOW_SECONDS or self.cell.network.poor:
+            return
+        before = since - AFTER_SECONDS - HOLD_SECONDS
+        storage = self.cell.storage_of(volume)
+        waited = any(storage.met(before, volume, "stall", "damage", "EIO", "fence"))
+        away = self.happened(before, ("move", "unmount"), (storage.uuid,))
+        if not (waited or away or any(each.kind in HOLDING for each in self.since(before))):
+            self.cell.defect(f"{host}: a call on {volume} took {seconds:.1f} s")
+
+    def since(self, moment: float) -> Iterator[Trouble]:
+        """What went on at any time since then."""
+        return (each for each in self.troubles if each.ended is None or each.ended >= moment)
 
     def _explained(self, volume: int, problem: RxError, since: float, once: bool) -> bool:
         code = problem.code

@@ -13,12 +13,13 @@ from uuid import UUID
 
 from afs.rpc.fs import LockWrite
 from afs.rpc.vl import NMAXNSERVERS, VLF_RWEXISTS, VLSF_RWVOL, nvldbentry
-from tests.simulation.clients.actor import Actor, Places
+from tests.simulation.clients.actor import Actor
 from tests.simulation.clients.cache import CacheManager
 from tests.simulation.clients.cell import ALL_VOLUMES, LEASE_SECONDS, SERVERS, VOLUMES, Cell, the_current
 from tests.simulation.clients.excuses import Excuses
 from tests.simulation.clients.leaks import leaks, wrong_on_disk
 from tests.simulation.clients.network import Conditions
+from tests.simulation.clients.places import Places
 from tests.simulation.clients.server import VLSERVER, Options
 from tests.simulation.clients.troubles import Troubles
 from tests.simulation.ownership.cell import Defect
@@ -33,6 +34,9 @@ END_SECONDS = 150.0
 """More than a call is tried again."""
 QUIET_SECONDS = 20.0
 """For calls of clients that have gone to be given up."""
+
+VANISHED_SECONDS = 15.0
+"""After which no server waits for a client that has gone."""
 
 MOST_CLIENTS = 7
 FIRST_NEWCOMER = 10
@@ -122,7 +126,7 @@ class Run:
         cell.say("peace")
         for trouble in self.excuses.troubles:
             self._crashed |= trouble.kind == "kill"
-            if trouble.ended is None:
+            if trouble.ended is None or trouble.ended > cell.world.now:
                 cell.defect(f"{trouble} has not ended")
         self.excuses.troubles.clear()
         for storage in cell.storages.values():
@@ -138,6 +142,7 @@ class Run:
     def _client(self, number: int, actors: int) -> CacheManager:
         cell = self.cell
         client = CacheManager(cell, number, cell.process(f"client{number}"))
+        client.answered = self.excuses.judge_time
 
         def begin() -> None:
             client.start()
@@ -168,6 +173,7 @@ class Run:
             client = self.cell.world.random.choice(clients)
             self._bury(client)
             self.gone.append(client.uuid)
+            self.excuses.begin("vanish", client.host, VANISHED_SECONDS)
             self.cell.world.after(self.cell.world.random.choice((0.5, 9.0)), self._client, client.number, 1)
 
     def newcomer(self) -> None:

@@ -207,7 +207,9 @@ class Troubles:
         """A server stands still for a moment."""
         server = self.random.choice(self.cell.servers)
         if server.process is not None:
-            server.process.stop(self.random.choice((0.1, 0.5, 1.5)))
+            seconds = self.random.choice((0.1, 0.5, 1.5))
+            self.excuses.begin("stop", server.host, seconds)
+            server.process.stop(seconds)
 
     # What befalls partitions.
 
@@ -233,7 +235,9 @@ class Troubles:
 
     def cut(self) -> None:
         client = self.random.choice(self.cell.clients)
-        until = self.cell.world.now + self.random.choice((0.5, 3.0, 8.0, 20.0))
+        seconds = self.random.choice((0.5, 3.0, 8.0, 20.0))
+        until = self.cell.world.now + seconds
+        self.excuses.begin("cut", client.host, seconds)
         hears, speaks = self.random.choice(((False, False), (True, False), (False, True)))
         self.cell.network.cut(client.host, until, hears=hears, speaks=speaks)
         client.doubt()
