@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import perf_counter
 
-LOOK_SECONDS = 120e-6
-"""How long to look for the next datagram: the longest gap in a file system client's row of small calls and a little."""
+LOOK_SECONDS = 300e-6
+"""How long to look for the next datagram: the longest gap in a file system client's row of small calls, the 200 to 250
+us before it stores what it has just created, and a little.
+"""
 
-LONGEST_SECONDS = 1e-3
+LONGEST_SECONDS = 2.5e-3
 """A longer gap counts as this: one ends the looking, and half a dozen short ones begin it again."""
 
 SMOOTHING = 4

@@ -43,7 +43,7 @@ RECEIVE_BATCH = 256
 """Datagrams taken in one turn: some 2 ms of work, so that the reactor's other descriptors are not kept waiting."""
 
 TURNS_PER_READ = 16
-"""Turns taken before the reactor looks at its other descriptors again, 2 ms of work and waiting at most."""
+"""Turns taken before the reactor looks at its other descriptors again, 5 ms of work and waiting at most."""
 
 LATE_SECONDS = 150e-6
 """Answers of one turn leave together, but none waits longer than this for what the others' procedures do meanwhile."""
