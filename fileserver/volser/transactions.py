@@ -1,7 +1,8 @@
 """Transactions of the volume server: at most one per volume and partition, each with a volume in its hands or about to.
 
 A transaction that nobody touches for TIMEOUT_SECONDS is ended as if its client had; one on a temporary volume takes
-that along.
+that along. A temporary volume that is left behind, a clone whose client was killed before it took it up again or whose
+transaction was ended by hand, goes when nobody has had it for as long.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from twisted.logger import Logger
 from afs.errors import VolserError
 from afs.rpc.volser import VTDeleted, transDebugInfo
 from fileserver.interfaces import StoreError
-from fileserver.volume.checkout import Checkout
+from fileserver.volume.checkout import Checkout, Mode
 from fileserver.volume.registry import Registry
 from rx.errors import Abort
 
@@ -91,6 +92,8 @@ class Transactions:
         self._now = now
         self._by_id: dict[int, Transaction] = {}
         self._by_volume: dict[tuple[int, int], Transaction] = {}
+        self._temporary: dict[tuple[int, int], int] = {}
+        """Volumes marked for deletion that were given back -> when. Those of an earlier process are for a salvage."""
         self._last_id = 0
 
     def __iter__(self) -> Iterator[Transaction]:
@@ -180,6 +183,19 @@ class Transactions:
                 transaction.ended = True
                 await self._discard_temporary(transaction)
                 await self._close(transaction)
+        for (volume_id, partition), since in list(self._temporary.items()):
+            if self._now() - since > TIMEOUT_SECONDS and (volume_id, partition) not in self._by_volume:
+                del self._temporary[volume_id, partition]
+                await self._discard_left(volume_id, partition)
+
+    async def _discard_left(self, volume_id: int, partition: int) -> None:
+        """Unless somebody has deleted it, or keeps it, since."""
+        try:
+            async with self.brief(volume_id, partition, b"Discard") as transaction:
+                transaction.hold(await self._registry.check_out(volume_id, partition, Mode.VOLUPD))
+                await self._discard_temporary(transaction)
+        except Abort as refusal:
+            log.info("temporary volume {id} not deleted: {refusal}", id=volume_id, refusal=refusal)
 
     async def close(self) -> None:
         """End all of them: the server stops."""
@@ -205,6 +221,10 @@ class Transactions:
     async def _close(self, transaction: Transaction) -> None:
         """The volume goes back before its place here is free: nobody else may take it in between."""
         checkout = transaction.let_go()
+        place = transaction.volume_id, transaction.partition
+        self._temporary.pop(place, None)
+        if checkout is not None and not checkout.destroyed and checkout.header.destroy_me:
+            self._temporary[place] = self._now()
         try:
             if checkout is not None:
                 await checkout.give_back()

@@ -32,6 +32,7 @@ MOVE = ("move", "vol", "fs1", "a", "fs2", "a")
 BACK = ("move", "vol", "fs2", "a", "fs1", "a")
 
 TRANSACTION = re.compile(r"^transaction: (\d+)", re.MULTILINE)
+NUMBER = re.compile(r"\b\d{9,}\b")
 LISTED = re.compile(r"^(\S+) +(\d+) (RW|RO|BK) +\d+ K (On-line|Off-line)", re.MULTILINE)
 SITE = re.compile(r"server (\S+) partition /vicep(\S) (RW|RO) Site")
 
@@ -86,6 +87,14 @@ class DyingCell(OurDataCell):
                     if called == name:
                         yield server, letter, number, state
 
+    def left(self) -> Iterator[tuple[str, str, str]]:
+        """(server, partition, id) of volumes that only a listing of ids shows: those marked for deletion."""
+        for server in SERVERS:
+            for letter in PARTITIONS:
+                ids = NUMBER.findall(self.vos("listvol", server, letter, "-fast").check().out)
+                shown = set(NUMBER.findall(self.vos("listvol", server, letter).check().out))
+                yield from ((server, letter, number) for number in ids if number not in shown)
+
     def site(self, name: str) -> tuple[str, str] | None:
         """Where the VLDB has the read-write volume."""
         for server, letter, kind in SITE.findall(self.vos("listvldb", "-name", name).out):
@@ -101,6 +110,8 @@ class DyingCell(OurDataCell):
         site = self.site(name)
         if site is not None:
             self.vos("unlock", name)
+        for place in self.left():
+            self.vos("zap", *place).check()
         for server, letter, number, state in list(self.listed(name)):
             if (server, letter) != site:
                 self.vos("zap", server, letter, number).check()

@@ -16,7 +16,7 @@ from afs.rpc.volser import (
     VTOutOfService,
 )
 from fileserver.volser.transactions import TIMEOUT_SECONDS
-from tests.fileserver.volser.support import BACKUP, KEEP, READONLY, RW, VOLUME, Volser, as_coroutine
+from tests.fileserver.volser.support import BACKUP, BK, KEEP, READONLY, RO, RW, VOLUME, Volser, as_coroutine
 from tests.fileserver.volume.support import use
 
 
@@ -128,6 +128,44 @@ class InTransactions(Volser):
         self.server.now += TIMEOUT_SECONDS + 1
         self.run_now(self.transactions.sweep())
         self.assertEqual(self.server.disk.volumes, {})
+
+    def test_what_a_client_left(self) -> None:
+        """A clone that nobody took up, and a volume whose transaction was ended by hand, go after a while."""
+        self.create()
+        trans = self.begin(flags=ITBusy)
+        self.do(self.volser.Clone(trans, 0, RO, b"vol.readonly", READONLY))
+        self.do(self.volser.EndTrans(trans))
+        _, trans = self.do(self.volser.CreateVolume(0, b"new", RW, 0, BACKUP + 1))
+        self.do(self.volser.EndTrans(trans))
+        self.server.now += TIMEOUT_SECONDS
+        self.run_now(self.transactions.sweep())
+        self.assertEqual(set(self.server.disk.volumes), {VOLUME, READONLY, BACKUP + 1})
+        self.server.now += 1
+        self.run_now(self.transactions.sweep())
+        self.assertEqual(set(self.server.disk.volumes), {VOLUME})
+        self.assertEqual(list(self.transactions), [])
+        self.run_now(use(self.server))
+
+    def test_what_somebody_keeps(self) -> None:
+        """It stays when it was put in service since, or somebody has it; then for as long again."""
+        self.create()
+        trans = self.begin(flags=ITBusy)
+        self.do(self.volser.Clone(trans, 0, RO, b"vol.readonly", READONLY))
+        self.do(self.volser.Clone(trans, 0, BK, b"vol.backup", BACKUP))
+        self.do(self.volser.EndTrans(trans))
+        trans = self.begin(READONLY)
+        self.do(self.volser.SetFlags(trans, 0))
+        self.do(self.volser.EndTrans(trans))
+        self.server.now += TIMEOUT_SECONDS + 1
+        trans = self.begin(BACKUP)
+        self.run_now(self.transactions.sweep())
+        self.do(self.volser.EndTrans(trans))
+        self.run_now(self.transactions.sweep())
+        self.assertEqual(set(self.server.disk.volumes), {VOLUME, READONLY, BACKUP})
+        self.server.now += TIMEOUT_SECONDS + 1
+        self.run_now(self.transactions.sweep())
+        self.assertEqual(set(self.server.disk.volumes), {VOLUME, READONLY})
+        self.run_now(use(self.server, READONLY))
 
     def test_shutdown(self) -> None:
         """Ending everything gives every volume back."""
