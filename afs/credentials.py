@@ -1,12 +1,13 @@
 """Kerberos credential caches, and the token for a cell that is in one.
 
-Only MIT's FILE caches of format 4, which kinit has written for twenty years; nothing here asks a KDC for anything, so
-a service ticket for AFS must be there already (`kvno afs/CELL` puts it there).
+Only MIT's FILE caches of format 4, which kinit has written for twenty years, alone or in a DIR; nothing here asks a KDC
+for anything, so a service ticket for AFS must be there already (`kvno afs/CELL` puts it there).
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,8 @@ from rx.security.kerberos.der import DerError
 from rx.security.kerberos.enctypes import SealBroken
 from rx.security.kerberos.ticket import encrypted_part
 from rx.security.rxkad import ENCRYPTED_PART, WHOLE_TICKET, Token
+
+KRB5_CONF = Path("/etc/krb5.conf")
 
 _DATA = Prefixed(Int32ub, GreedyBytes)
 _PRINCIPAL = Struct(
@@ -91,14 +94,41 @@ class Credential:
 
 
 def default_cache() -> Path:
-    """The user's cache: KRB5CCNAME, else /tmp/krb5cc_UID. Raises CredentialsError for a cache that is no file."""
-    name = os.environ.get("KRB5CCNAME") or f"FILE:/tmp/krb5cc_{os.getuid()}"
+    """The user's cache: KRB5CCNAME, else what krb5.conf says, else /tmp/krb5cc_UID; of a DIR the primary one.
+    Raises CredentialsError for a cache that is no file.
+    """
+    name = os.environ.get("KRB5CCNAME") or _configured(KRB5_CONF) or f"FILE:/tmp/krb5cc_{os.getuid()}"
     kind, colon, rest = name.partition(":")
     if not colon or kind.startswith("/"):
         return Path(name)
+    if kind == "DIR":
+        return Path(rest[1:]) if rest.startswith(":") else _primary(Path(rest))
     if kind != "FILE":
-        raise CredentialsError(f"{name}: only FILE caches can be read")
+        raise CredentialsError(f"{name}: only FILE and DIR caches can be read")
     return Path(rest)
+
+
+def _configured(path: Path) -> str:
+    """The name of caches in krb5.conf, with the user's number in it; empty if it has none to say."""
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return ""
+    section = re.search(r"^\[libdefaults\]$(.*?)(?=^\[|\Z)", text, re.MULTILINE | re.DOTALL)
+    found = re.search(r"^\s*default_ccache_name\s*=\s*(\S+)", section[1], re.MULTILINE) if section else None
+    if found is None:
+        return ""
+    number = str(os.getuid())
+    return re.sub(r"%\{(uid|USERID|euid)\}", number, found[1])
+
+
+def _primary(directory: Path) -> Path:
+    """The cache in a directory of them that is in use."""
+    try:
+        name = (directory / "primary").read_text().strip()
+    except OSError:
+        name = ""
+    return directory / (name if name.startswith("tkt") and "/" not in name else "tkt")
 
 
 def read_cache(path: Path) -> list[Credential]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ START_STATUS = 1
 
 MISSING_FILE, MISSING_CELL = 5, 180486
 """What stock vos calls these two: EIO and AFSCONF_NOTFOUND (acfg_errors.et)."""
+
+KDC_SECONDS = 10.0
+"""How long to wait for the realm, without which one goes on as nobody."""
 
 Security = Callable[[], "ISecurity | None"]
 
@@ -98,11 +102,25 @@ class Options:
             path = default_cache()
             if not path.exists():
                 return None
-            token = for_cell(read_cache(path), cell, time.time()).token()
+            try:
+                credential = for_cell(read_cache(path), cell, time.time())
+            except CredentialsError:
+                _fetch_ticket(path, cell)
+                credential = for_cell(read_cache(path), cell, time.time())
+            token = credential.token()
         except CredentialsError:
             return None
         level = Level.CRYPT if self.encrypt else Level.CLEAR
         return lambda: RxkadClient(token, level)
+
+
+def _fetch_ticket(cache: Path, cell: str) -> None:
+    """Have Kerberos' own program put a ticket for the cell beside the user's, if it is there and there is one."""
+    import subprocess
+
+    command = ["kvno", "-q", "-c", f"FILE:{cache}", f"afs/{cell}"]
+    with suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(command, capture_output=True, timeout=KDC_SECONDS, check=False)
 
 
 def _find(configuration: Configuration, name: str) -> Cell | None:

@@ -9,6 +9,7 @@ from random import Random
 from construct import ConstructError
 from twisted.trial.unittest import SynchronousTestCase
 
+import afs.credentials
 from afs.credentials import CredentialsError, default_cache, for_cell, parse_cache, read_cache
 from rx.security.interfaces import Binding, Identity
 from rx.security.rxkad import ENCRYPTED_PART, WHOLE_TICKET, RxkadClient, RxkadServer
@@ -78,7 +79,31 @@ class CacheTests(SynchronousTestCase):
         self.patch(__import__("os"), "environ", {"KRB5CCNAME": "KEYRING:persistent:0"})
         self.assertRaises(CredentialsError, default_cache)
         self.patch(__import__("os"), "environ", {})
+        self.patch(afs.credentials, "KRB5_CONF", Path("/nonexistent"))
         self.assertTrue(str(default_cache()).startswith("/tmp/krb5cc_"))
+
+    def test_configured(self) -> None:
+        """Else krb5.conf says where, in its section, with the user's number."""
+        self.patch(__import__("os"), "environ", {})
+        self.patch(__import__("os"), "getuid", lambda: 4711)
+        path = Path(self.mktemp())
+        self.patch(afs.credentials, "KRB5_CONF", path)
+        path.write_text("[libdefaults]\n  default_realm = A\n  default_ccache_name = FILE:/run/%{uid}/c\n[realms]\n")
+        self.assertEqual(str(default_cache()), "/run/4711/c")
+        path.write_text("[libdefaults]\n[realms]\n  default_ccache_name = FILE:/elsewhere\n")
+        self.assertEqual(str(default_cache()), "/tmp/krb5cc_4711")
+
+    def test_directory(self) -> None:
+        """Of several caches in a directory the primary one; or that which is named."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        self.patch(__import__("os"), "environ", {"KRB5CCNAME": f"DIR:{directory}"})
+        self.assertEqual(default_cache(), directory / "tkt")
+        for name, expected in (("tktAbC\n", "tktAbC"), ("../tkt", "tkt"), ("x", "tkt")):
+            (directory / "primary").write_text(name)
+            self.assertEqual(default_cache(), directory / expected)
+        self.patch(__import__("os"), "environ", {"KRB5CCNAME": f"DIR::{directory}/tktX"})
+        self.assertEqual(default_cache(), directory / "tktX")
 
     def test_secrets_stay(self) -> None:
         """A credential that is printed shows no key."""

@@ -54,7 +54,7 @@ class Realm:
         for name, text in (("krb5.conf", KRB5_CONF), ("kdc.conf", KDC_CONF)):
             (self.home / name).write_text(text.format(realm=REALM, address=node.address, home=self.home))
         self._run("kdb5_util", "create", "-s", "-r", REALM, "-P", "master").check()
-        self.kdc = node.start("krb5kdc", ["/usr/sbin/krb5kdc", "-n"], self._variables())
+        self.kdc = node.start("krb5kdc", ["/usr/sbin/krb5kdc", "-n"], self.variables())
         wait_for("krb5kdc to listen", lambda: 88 in node.udp_ports())
 
     def make_cell_key(self, enctype: str = "aes256-cts-hmac-sha1-96", number: int = 18) -> None:
@@ -70,17 +70,23 @@ class Realm:
 
     def cache(self, name: str) -> Path:
         """A credential cache with a ticket for the cell, as kinit and kvno leave it."""
+        path = self.fresh_cache(name)
+        self._run("kvno", "-c", f"FILE:{path}", SERVICE).check()
+        return path
+
+    def fresh_cache(self, name: str) -> Path:
+        """One as kinit leaves it."""
         path = self.home / f"{name.replace('/', '-')}.ccache"
         self._run("kinit", "-c", f"FILE:{path}", name, stdin=f"{name}\n").check()
-        self._run("kvno", "-c", f"FILE:{path}", SERVICE).check()
         return path
 
     def _kadmin(self, request: str) -> None:
         self._run("kadmin.local", "-r", REALM, "-q", request).check()
 
     def _run(self, *command: str, stdin: str = "") -> Result:
-        variables = [f"{name}={value}" for name, value in self._variables().items()]
+        variables = [f"{name}={value}" for name, value in self.variables().items()]
         return self.node.run_now("env", *variables, *command, stdin=stdin)
 
-    def _variables(self) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
+        """Of programs that are to find the realm."""
         return {"KRB5_CONFIG": str(self.home / "krb5.conf"), "KRB5_KDC_PROFILE": str(self.home / "kdc.conf")}

@@ -79,7 +79,7 @@ class TicketTests(InteropTest):
 
     async def test_tickets(self) -> None:
         """An administrator's ticket in the credential cache administers, also encrypted; a user's lists; and with one
-        that is of no use here, or none, it runs unauthenticated and says so.
+        that is of no use here, or none, it runs unauthenticated and says so. Where the realm is known it is asked.
         """
         node = add_node(self.new_network(), "fs1")
         realm = Realm(node)
@@ -103,6 +103,11 @@ class TicketTests(InteropTest):
         unauthenticated = "vos: Could not get afs tokens, running unauthenticated.\n"
         self.assertEqual((await vos(nowhere, "listpartitions")).check().err, unauthenticated)
         self.assertEqual((await vos(nowhere, "listpartitions", "-noauth")).check().err, "")
+        fresh = realm.fresh_cache("admin")
+        self.assertEqual((await vos(fresh, "listpartitions")).check().err, unauthenticated)
+        found = [f"{name}={value}" for name, value in realm.variables().items()]
+        ticket = ["env", f"KRB5CCNAME=FILE:{fresh}", *found, *VOS, "create", "fs1", "a", "seen.freshly"]
+        self.assertEqual((await node.run(*ticket)).check().err, "")
 
     async def test_encrypted(self) -> None:
         """With -encrypt no name is seen on the wire."""
