@@ -4,18 +4,30 @@ is said and what comes of it are the same.
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
+import sys
+from collections.abc import Callable
+from random import Random
 from typing import Any
 
 from twisted.internet.threads import deferToThread
 
 from tests.interop.case import InteropTest
-from tests.interop.data_cells import OurDataCell, some_dump
+from tests.interop.data_cells import LARGE, OurDataCell, some_dump
+from tests.interop.namespaces import CHECKOUT, Result
+from tests.interop.test_dump import vnodes
+from tests.interop.test_own_vos import VOS
 from tests.interop.vldb_cells import VldbCell, stock_vlserver
 from tests.interop.vos_programs import OwnVos, Program, said, stock_vos
+from tests.support.budget import budget
 
 GIVEN = "/var/log/openafs/given.dump"
 """As the nodes see it."""
+
+CALLS = 45
+"""Of a move; those before the fifth only look."""
 
 SCRIPT = """
 restore fs1 a P.v -file {given}
@@ -147,6 +159,11 @@ move P.v fs2 a fs1 b -encrypt
 """
 """P is one program's own: what is in the cell of its volumes is what the lines before have left."""
 
+LINES = [line for line in SCRIPT.split("\n") if line]
+
+REFUSED = re.compile(r" (nosuch|nohost|z|zzz|123|12|1|x)\b|longer|/nonexistent|/etc/hosts|stayonline|backup|-noauth")
+"""What the program refuses without much help of servers: with stock's alone."""
+
 _ID = re.compile(r"\b53687\d{4}\b")
 _NOTE = re.compile(r"^vos: (left as it is|go on with): .*\n", re.MULTILINE)
 _TRANSFERS = re.compile(r"^(Forward|ForwardMulti) of volume .*\n", re.MULTILINE)
@@ -155,13 +172,13 @@ _TRANSFERS = re.compile(r"^(Forward|ForwardMulti) of volume .*\n", re.MULTILINE)
 class SameWork(InteropTest):
     """Both programs do the same with volumes of their own, in a cell of each kind."""
 
-    async def compare(self, cell: Any) -> None:
-        """Carry the script out with both."""
+    async def compare(self, cell: Any, script: list[str]) -> None:
+        """Carry it out with both."""
         dump = await some_dump(self)
         for node in cell.nodes.values():
             node.path(GIVEN).write_bytes(dump)
-        theirs = await deferToThread(_replay, stock_vos(cell.node), "s")
-        ours = await deferToThread(_replay, await deferToThread(OwnVos.on, cell.node), "o")
+        theirs = await deferToThread(_replay, stock_vos(cell.node), "s", script)
+        ours = await deferToThread(_replay, await deferToThread(OwnVos.on, cell.node), "o", script)
         different = [
             f"{line}\n--- stock {wanted}\n--- ours  {seen}"
             for (line, wanted), (_, seen) in zip(theirs, ours, strict=True)
@@ -169,21 +186,81 @@ class SameWork(InteropTest):
         ]
         self.assertEqual(different, [], f"{len(different)} of {len(theirs)} differ\n" + "\n".join(different))
 
+    async def check_dumps(self, cell: Any) -> None:
+        """What ours dumps is what stock dumps, byte by byte; restorevol reads it; it passes through pipes."""
+        node = cell.node
+        for words in (("vos",), VOS):
+            for name, more in (("full", ()), ("since", ("-time", "2026-01-01"))):
+                path = f"/tmp/{len(words)}.{name}"
+                (await node.run(*words, "dump", "s.other", "-file", path, *more, "-localauth")).check()
+        for name in ("full", "since"):
+            theirs, ours = (node.path(f"/tmp/{count}.{name}").read_bytes() for count in (1, len(VOS)))
+            self.assertTrue(theirs == ours, f"{name}: {len(theirs)} and {len(ours)} bytes")
+        whole = node.path(f"/tmp/{len(VOS)}.full").read_bytes()
+        (await node.run("restorevol", "-file", f"/tmp/{len(VOS)}.full", "-dir", "/tmp")).check()
+        self.assertEqual(os.path.getsize(node.path("/tmp/s.other/large")), LARGE)
+        own = " ".join(VOS)
+        pipe = f"{own} dump s.other -localauth | {own} restore fs2 a o.piped -localauth"
+        (await node.run("sh", "-c", pipe)).check()
+        (await node.run("vos", "dump", "o.piped", "-file", "/tmp/piped", "-localauth")).check()
+        self.assertTrue(vnodes(node.path("/tmp/piped").read_bytes()) == vnodes(whole))
+
+    async def check_signals(self, cell: Any) -> None:
+        """Interrupted it leaves nothing; after a kill -9, what docs/transfers.md says and the same again do it."""
+        node = cell.node
+        spent = budget("interop.vos.signals", full=100, least=2)
+        random = Random(spent.seed)
+
+        async def vos(*words: str) -> Result:
+            result: Result = await node.run(*VOS, *words, "-localauth")
+            return result
+
+        places = [("fs1", "a"), ("fs2", "a")]
+        (await vos("restore", *places[0], "o.signals", "-file", GIVEN)).check()
+        move = ("move", "o.signals", *places[0], *places[1])
+        for which, number in itertools.product(("SIGINT", "SIGKILL"), random.sample(range(5, CALLS), spent.count)):
+            where = f"{which} at call {number}"
+            command = [sys.executable, "-m", "tests.interop.vos_dying", which, str(number), *move, "-localauth"]
+            ended = await node.run("env", f"PYTHONPATH={CHECKOUT}", *command)
+            open_ones = [line for name in ("fs1", "fs2") for line in await self.open_at(vos, name)]
+            if which == "SIGINT":
+                self.assertIn(ended.status, (0, 1, 130), (where, ended))
+                self.assertEqual(open_ones, [], (where, ended))
+            for name, trans in open_ones:
+                (await vos("endtrans", name, trans)).check()
+            (await vos("unlock", "o.signals")).check()
+            await vos("online", *places[0], "o.signals")
+            await vos(*move)
+            for place in places:
+                listed = (await vos("listvol", *place)).check().out
+                self.assertEqual(
+                    len(re.findall(r"^o\.signals .* On-line$", listed, re.MULTILINE)), place == places[1], where
+                )
+            (await vos("move", "o.signals", *places[1], *places[0])).check()
+
+    async def open_at(self, vos: Callable[..., Any], name: str) -> list[tuple[str, str]]:
+        """(server, id) of the transactions there."""
+        shown = (await vos("status", name)).check().out
+        return [(name, found) for found in re.findall(r"^transaction: (\d+)", shown, re.MULTILINE)]
+
     async def test_stock_servers(self) -> None:
         """With stock servers."""
-        await self.compare(await deferToThread(VldbCell, self.new_network(), stock_vlserver))
+        cell = await deferToThread(VldbCell, self.new_network(), stock_vlserver)
+        await self.compare(cell, LINES)
+        await self.check_dumps(cell)
+        await self.check_signals(cell)
 
     async def test_our_servers(self) -> None:
         """With ours."""
-        await self.compare(await deferToThread(OurDataCell, self.new_network()))
+        cell = await deferToThread(OurDataCell, self.new_network())
+        await self.compare(cell, [line for line in LINES if not REFUSED.search(line)])
+        await self.check_dumps(cell)
 
 
-def _replay(program: Program, prefix: str) -> list[tuple[str, tuple[int, str, str]]]:
+def _replay(program: Program, prefix: str, script: list[str]) -> list[tuple[str, tuple[int, str, str]]]:
     names: dict[str, str] = {}
     found = []
-    for line in SCRIPT.split("\n"):
-        if not line:
-            continue
+    for line in script:
         words = line.format(given=GIVEN).replace("P.", f"{prefix}.").split()
         result = said(program(*words, *([] if "-noauth" in words else ["-localauth"])))
         found.append((line, _plain(result, prefix, names)))
