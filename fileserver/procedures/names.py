@@ -158,24 +158,36 @@ class Names(Base):
             found = await self.look_up(volume, dir_fid, name, rights.DELETE)
             if found is None:
                 raise Abort(errno.ENOENT)
-            async with AsyncExitStack() as stack:
-                vns = await enter(stack, volume, dir_fid, AFSFid(volume.id, *found))
-                if vns and (await vns[0].directory()).lookup(name) == found:
-                    yield self.directory(volume, vns[0]), vns[1]
-                    return
+            locked = False
+            try:
+                async with volume.exclusive(dir_fid, AFSFid(volume.id, *found)) as (parent, child):
+                    locked = True
+                    if (await parent.directory()).lookup(name) == found:
+                        yield self.directory(volume, parent), child
+                        return
+            except Abort as abort:
+                if locked or abort.code != VolumeError.VNOVNODE:
+                    raise  # else it has gone since it was looked up
         raise Abort(VolumeError.VNOVNODE)
 
     async def look_up(self, volume: Volume, dir_fid: AFSFid, name: bytes, right: int) -> tuple[int, int] | None:
         """(vnode, uniquifier) a name leads to now. Abort: EINVAL for the names every directory has, EACCES, ENOTDIR."""
         require_writable(volume)
-        async with volume.shared(dir_fid) as vn:
-            rights.change_directory(self.directory(volume, vn).access, right)
-            if name in (b".", b".."):
-                raise Abort(errno.EINVAL)
-            found = (await vn.directory()).lookup(name)
+        vn = volume.glance(dir_fid)
+        if vn is not None and vn.has_directory:  # fast path: nothing to wait for
+            found = await self._led_to(volume, vn, name, right)
+        else:
+            async with volume.shared(dir_fid) as vn:
+                found = await self._led_to(volume, vn, name, right)
         if found is not None and found[0] == dir_fid.Vnode:
             raise Abort(errno.EINVAL)
         return found
+
+    async def _led_to(self, volume: Volume, vn: Vn, name: bytes, right: int) -> tuple[int, int] | None:
+        rights.change_directory(self.directory(volume, vn).access, right)
+        if name in (b".", b".."):
+            raise Abort(errno.EINVAL)
+        return (await vn.directory()).lookup(name)
 
     def _child_status(self, parent: Target, child: Vn, now: float) -> AFSFetchStatus:
         """The status of an object just entered in a directory, with the rights that the directory gives."""

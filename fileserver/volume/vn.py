@@ -102,6 +102,11 @@ class Vn:
     async def truncate(self, length: int) -> None:
         await self.volume.files.truncate(self.number, length)
 
+    @property
+    def has_directory(self) -> bool:
+        """Whether `directory` has it in memory, and does not wait."""
+        return self._directory is not None
+
     async def directory(self) -> Directory:
         """The directory object, read at first use. Only for type DIRECTORY. Raises Damaged."""
         if self._directory is None:
