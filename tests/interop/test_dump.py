@@ -74,7 +74,7 @@ class DumpTests(InteropTest):
 
     async def test_there_and_back(self) -> None:
         """Our dump restores on a stock server, whose dump is then the same, and that one restores on ours; so do
-        incremental ones.
+        incremental ones, and those of clones.
         """
         servers, client = await self.populated()
         stock = await deferToThread(StockCell, self.new_network(), ())
@@ -99,6 +99,11 @@ class DumpTests(InteropTest):
         for cell, name, dump in ((stock, "copy", changes), (servers, "again", without)):
             self.restore(cell, name, dump, "-overwrite", "incremental").check()
             self.assertTrue(vnodes(self.dump(cell, name)) == second, f"{name}: {VOLUMES_ALIKE}")
+        for cell, name, other in ((servers, "vol", stock), (stock, "copy", servers)):
+            cell.vos("backup", name).check()
+            clone = self.dump(cell, f"{name}.backup")
+            self.restore(other, f"{name}.then", clone).check()
+            self.assertTrue(vnodes(clone) == vnodes(self.dump(other, f"{name}.then")) == second, VOLUMES_ALIKE)
 
     def size(self, cell: OurServers, name: str) -> str:
         """Blocks and files, as vos examine has them."""
