@@ -67,16 +67,16 @@ size P.v -server nohost -partition a -dump
 size P.v -server fs1 -partition zzz -dump
 size nosuch
 size 1
-dump P.v -file /tmp/P.dump
-dump P.v -file /tmp/P.dump -verbose
-dump P.v -file /tmp/P.clone.dump -clone -verbose
-dump P.v -file /tmp/P.inc.dump -time 01/02/2026 -verbose
-dump P.v -file /tmp/P.inc.dump -time 2026-01-02 -omitdirs
-dump P.v -file /tmp/P.dump -server fs1
-dump P.v -file /tmp/P.dump -server fs1 -partition b
+dump P.v -file /var/log/openafs/P.dump
+dump P.v -file /var/log/openafs/P.dump -verbose
+dump P.v -file /var/log/openafs/P.clone.dump -clone -verbose
+dump P.v -file /var/log/openafs/P.inc.dump -time 01/02/2026 -verbose
+dump P.v -file /var/log/openafs/P.inc.dump -time 2026-01-02 -omitdirs
+dump P.v -file /var/log/openafs/P.dump -server fs1
+dump P.v -file /var/log/openafs/P.dump -server fs1 -partition b
 dump P.v -file /nonexistent/directory/file
-dump nosuch -file /tmp/P.dump
-dump P.v -time 1/2 -file /tmp/P.dump
+dump nosuch -file /var/log/openafs/P.dump
+dump P.v -time 1/2 -file /var/log/openafs/P.dump
 clone P.v -verbose
 clone P.v -toname P.cl -readonly
 clone P.v -toname P.rw -readwrite -offline
@@ -153,7 +153,7 @@ convertROtoRW fs1 b nosuch
 listvldb -name P.v
 listvldb -name P.c1
 move P.v fs2 a fs1 b -noauth
-dump P.v -file /tmp/P.dump -noauth
+dump P.v -file /var/log/openafs/P.dump -noauth
 release P.c1 -noauth
 move P.v fs2 a fs1 b -encrypt
 """
@@ -191,19 +191,19 @@ class SameWork(InteropTest):
         node = cell.node
         for words in (("vos",), VOS):
             for name, more in (("full", ()), ("since", ("-time", "2026-01-01"))):
-                path = f"/tmp/{len(words)}.{name}"
+                path = f"/var/log/openafs/{len(words)}.{name}"
                 (await node.run(*words, "dump", "s.other", "-file", path, *more, "-localauth")).check()
         for name in ("full", "since"):
-            theirs, ours = (node.path(f"/tmp/{count}.{name}").read_bytes() for count in (1, len(VOS)))
+            theirs, ours = (node.path(f"/var/log/openafs/{count}.{name}").read_bytes() for count in (1, len(VOS)))
             self.assertTrue(theirs == ours, f"{name}: {len(theirs)} and {len(ours)} bytes")
-        whole = node.path(f"/tmp/{len(VOS)}.full").read_bytes()
-        (await node.run("restorevol", "-file", f"/tmp/{len(VOS)}.full", "-dir", "/tmp")).check()
-        self.assertEqual(os.path.getsize(node.path("/tmp/s.other/large")), LARGE)
+        whole = node.path(f"/var/log/openafs/{len(VOS)}.full").read_bytes()
+        (await node.run("restorevol", "-file", f"/var/log/openafs/{len(VOS)}.full", "-dir", "/var/log/openafs")).check()
+        self.assertEqual(os.path.getsize(node.path("/var/log/openafs/s.other/large")), LARGE)
         own = " ".join(VOS)
         pipe = f"{own} dump s.other -localauth | {own} restore fs2 a o.piped -localauth"
         (await node.run("sh", "-c", pipe)).check()
-        (await node.run("vos", "dump", "o.piped", "-file", "/tmp/piped", "-localauth")).check()
-        self.assertTrue(vnodes(node.path("/tmp/piped").read_bytes()) == vnodes(whole))
+        (await node.run("vos", "dump", "o.piped", "-file", "/var/log/openafs/piped", "-localauth")).check()
+        self.assertTrue(vnodes(node.path("/var/log/openafs/piped").read_bytes()) == vnodes(whole))
 
     async def check_signals(self, cell: Any) -> None:
         """Interrupted it leaves nothing; after a kill -9, what docs/transfers.md says and the same again do it."""
