@@ -146,7 +146,7 @@ class Admission(Catalogue):
             return
         if state is VolumeState.PREATTACHED and not volume.special_status:
             await self._answerable(volume)  # nothing can be attached before
-            async with self.room.one_more():
+            async with self.room.one_more(volume.partition):
                 if volume.state is VolumeState.PREATTACHED and not gate.frozen:
                     await attach(volume)
             return

@@ -10,11 +10,16 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from twisted.internet.defer import ensureDeferred, gatherResults
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from fileserver.interfaces import IPartition
 from fileserver.volume.fsa import VolumeState
 from fileserver.volume.interfaces import Surroundings
 from fileserver.volume.offline import soft_detach
 from fileserver.volume.volume import Volume
+
+log = Logger(namespace="fileserver.volume")
 
 SPARE = 16
 """When there is no room, this part of it is made free at once, so that looking for the longest idle stays rare."""
@@ -39,16 +44,19 @@ class Room:
         return float(min(self._vlru.settings.interval, TURN_SECONDS))
 
     @asynccontextmanager
-    async def one_more(self) -> AsyncIterator[None]:
-        """Around attaching a volume: others make room for it. Where all are in use there is one too many for a while:
-        no client is refused for that.
+    async def one_more(self, partition: IPartition) -> AsyncIterator[None]:
+        """Around attaching a volume of a partition: others make room for it. Where all are in use there is one too many
+        for a while: no client is refused for that, nor waits for the disk of another partition.
         """
         self._coming += 1
         try:
             room = self._vlru.settings.room
             excess = len(self._vlru) + self._coming - self._leaving - room
             if excess > 0:
-                await self._detach(self._vlru.oldest(excess + room // SPARE, _free))
+                oldest = self._vlru.oldest(excess + room // SPARE, _free)
+                away = self._detach([volume for volume in oldest if volume.partition is not partition])
+                ensureDeferred(away).addErrback(_failed)
+                await self._detach([volume for volume in oldest if volume.partition is partition])
             yield
         finally:
             self._coming -= 1
@@ -73,6 +81,11 @@ class Room:
         self._vlru.hold(volume)
         await soft_detach(volume)
         self.detached += 1
+
+
+def _failed(failure: Failure) -> None:
+    """Nobody waits for it: a defect."""
+    log.failure("volumes were not detached", failure)
 
 
 def _free(volume: Volume) -> bool:

@@ -16,6 +16,7 @@ from fileserver.store.threads import MAX_THREADS
 from fileserver.volume.fsa import VolumeState
 from fileserver.volume.interfaces import Surroundings
 from fileserver.volume.registry import Registry
+from fileserver.volume.vlru import ROOM, VlruSettings
 from tests.fileserver.volume.support import ANOTHER_DAY, Base, Server, make_file, use
 
 VOLUMES = range(1, 21)
@@ -23,9 +24,12 @@ OTHER = 99
 
 
 class Stalled(Base):
-    def both(self) -> Server:
-        """A server with twenty volumes on one partition, and one on another."""
-        server = self.started(*VOLUMES)
+    def both(self, room: int = ROOM) -> Server:
+        """A server with twenty volumes on one partition, and one on another. `room` is for so many at a time."""
+        server = Server(settings=VlruSettings(room=room))
+        self.run_now(server.start())
+        for volume_id in VOLUMES:
+            self.run_now(server.make(volume_id))
         second = MemoryPartition(1, "/vicepb")
         self.run_now(server.registry.add_partition(second))
         first, server.partition = server.partition, second
@@ -89,6 +93,21 @@ class Stalled(Base):
         self.assertEqual(self.run_now(use(server, OTHER)), VolumeState.ATTACHED)
         gate.callback(None)
         self.successResultOf(aging)
+
+    def test_room_that_a_stalled_volume_makes(self) -> None:
+        """Who needs room for a volume does not wait until one of another partition is closed for it."""
+        server = self.both(room=1)
+        self.run_now(use(server, 1))
+        gate: Deferred[None] = Deferred()
+
+        async def fault(operation: str, volume_id: int, number: int) -> None:
+            await gate
+
+        server.disk.fault = fault
+        self.assertEqual(self.run_now(use(server, OTHER)), VolumeState.ATTACHED)
+        self.assertEqual(server.volume(1).state, VolumeState.UPDATING)
+        gate.callback(None)
+        self.assertEqual(server.volume(1).state, VolumeState.PREATTACHED)
 
 
 class Threads(TestCase):
