@@ -30,7 +30,7 @@ TWICE = frozenset((errno.EEXIST, errno.ENOENT, VolumeError.VNOVNODE))
 FULL = frozenset((VolumeError.VDISKFULL, errno.ENOSPC))
 
 
-HOLDING = ("kill", "restart", "stop", "cut", "vanish")
+HOLDING = ("kill", "restart", "stop", "hush", "cut", "vanish")
 """Troubles for which calls on any partition may wait: for a server, or until a client is given up that does not hear
 what another one changes.
 """
@@ -98,7 +98,7 @@ class Excuses:
             return
         before = since - AFTER_SECONDS - HOLD_SECONDS
         storage = self.cell.storage_of(volume)
-        waited = any(storage.met(before, volume, "stall", "damage", "EIO", "fence"))
+        waited = any(storage.met(before, volume, "damage", "EIO", "fence")) or any(storage.met(before, 0, "stall"))
         away = self.happened(before, ("move", "unmount"), (storage.uuid,))
         if not (waited or away or any(each.kind in HOLDING for each in self.since(before))):
             self.cell.defect(f"{host}: a call on {volume} took {seconds:.1f} s")

@@ -77,11 +77,11 @@ class Storage:
         self.damages.clear()
 
     def met(self, since: float, volume: int, *kinds: str) -> Iterator[Fault]:
-        """The faults of these kinds that operations on a volume have met since then."""
+        """The faults of these kinds that operations on a volume, 0 for any, have met since then."""
         for fault in reversed(self.faults):
             if fault.when < since:
                 return
-            if fault.volume in (volume, 0) and fault.kind in kinds:
+            if (not volume or fault.volume in (volume, 0)) and fault.kind in kinds:
                 yield fault
 
     def note(self, volume: int, kind: str) -> None:

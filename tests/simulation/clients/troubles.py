@@ -16,6 +16,9 @@ from tests.simulation.clients.storage import Storage
 LOOK_SECONDS = 0.3
 """How often the administrator looks whether partitions are mounted."""
 
+FORCE_SECONDS = 6.0
+"""What cannot be mounted for so long is mounted by force: its owner in the VLDB may have failed to take it."""
+
 LONG_SECONDS = 20.0
 """After which clients have given up a server that is gone, and ask the other."""
 
@@ -29,6 +32,7 @@ class Administrator:
         self.wanted: dict[UUID, Server] = {}
         self.force: set[UUID] = set()
         self.begun = False
+        self._nowhere: dict[UUID, float] = {}
         for storage, server in zip(cell.storages.values(), cell.servers, strict=True):
             self.wanted[storage.uuid] = server
 
@@ -40,8 +44,12 @@ class Administrator:
     def _look(self) -> None:
         for storage in self.cell.storages.values():
             owner, server = self.cell.owner(storage), self.wanted[storage.uuid]
+            if owner is not None:
+                self._nowhere.pop(storage.uuid, None)
             if owner is None and not any(self.running(each, storage) for each in self.cell.servers):
-                self.order(server, storage, "mount", force=storage.uuid in self.force)
+                since = self._nowhere.setdefault(storage.uuid, self.cell.world.now)
+                tried = self.cell.world.now - since > FORCE_SECONDS
+                self.order(server, storage, "mount", force=tried or storage.uuid in self.force)
             elif owner is not None and not self.running(owner, storage):
                 self.force.discard(storage.uuid)
                 self.excuses.end("move", "unmount", subject=storage.uuid)
@@ -91,7 +99,7 @@ class Troubles:
         self._kinds = only or self.gentle + self.rough
 
     gentle = ("remount", "hand_over", "move", "move", "damage", "damage")
-    rough = ("restart", "kill", "take_over", "stall", "fail", "fill", "cut", "cut", "vanish", "stop")
+    rough = ("restart", "kill", "take_over", "stall", "fail", "fill", "cut", "cut", "vanish", "stop", "hush")
 
     def begin(self) -> None:
         """The next one comes."""
@@ -211,6 +219,13 @@ class Troubles:
             self.excuses.begin("stop", server.host, seconds)
             server.process.stop(seconds)
 
+    def hush(self) -> None:
+        """A server cannot read its labels for a while, and so does not know whether its partitions are its own."""
+        server = self.random.choice(self.cell.servers)
+        seconds = self.random.choice((1.5, 3.0, 7.0))
+        self.excuses.begin("hush", server.host, seconds)
+        server.machine.stalled_until = self.cell.world.now + seconds
+
     # What befalls partitions.
 
     def damage(self) -> None:
@@ -249,5 +264,6 @@ class Troubles:
         for storage in self.cell.storages.values():
             storage.cure()
         for server in self.cell.servers:
+            server.machine.stalled_until = min(server.machine.stalled_until, self.cell.world.now)
             if server.process is not None:
                 server.process.stopped_until = min(server.process.stopped_until, self.cell.world.now)
