@@ -18,7 +18,7 @@ from afs.names import VOLUME_NAME_MAX
 from afs.rpc.volser import restoreCookie
 from fileserver.interfaces import Vnode, VolumeHeader
 from fileserver.volser.cloning import ROOT_VNODE, usage
-from fileserver.volser.dump import BREATH, COUNT, PIECE_SIZE
+from fileserver.volser.dump import BREATH, PIECE_SIZE
 from fileserver.volser.dump_format import (
     ACCESS_LIST,
     CONTENT,
@@ -40,6 +40,9 @@ MAX_VNODE = {True: 4 << 20, False: 16 << 20}
 """The largest number of a directory and of a file that is taken: their index records then fill 512 MiB, which the store
 reads in one. A number is a place in the index, so that one bad one would make it as large as the disk.
 """
+
+MADE = 256
+"""New vnodes made at a time, or PIECE_SIZE of their contents: a few milliseconds, in which nobody else counts links."""
 
 MAX_LENGTH = (1 << 63) - 1
 """Of a file: what the system's offsets end at."""
@@ -173,7 +176,7 @@ class _Vnodes:
         self._here.add(number)
         self._made.append(found)
         self._made_size += len(content)
-        if len(self._made) >= COUNT or self._made_size >= PIECE_SIZE:
+        if len(self._made) >= MADE or self._made_size >= PIECE_SIZE:
             await self._begin()
 
     async def flush(self) -> None:

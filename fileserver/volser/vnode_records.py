@@ -12,7 +12,7 @@ import struct
 from fileserver.interfaces import Vnode
 from fileserver.volser.dump_format import CONTENT, LAST_SECTION, VNODE, VNODE_FIELDS, Field
 
-MAX_CONTENT = 64 * 1024
+MAX_CONTENT = 16 * 1024
 """Bytes of content of what is done at once: more, and one of many would make the others wait."""
 
 _GROUP = next(field for field in VNODE_FIELDS if field.name == "group")
