@@ -10,8 +10,8 @@ from twisted.trial.unittest import TestCase
 
 from afs.rpc.volser import ITBusy
 from rx.streams import Buffer
-from tests.interop.namespaces import Network, Result, wait_for
-from tests.interop.ours import START_SECONDS, start_plugin
+from tests.interop.namespaces import Network, Result
+from tests.interop.ours import start_plugin, wait_until_said
 from tests.interop.stock import add_node
 from tests.support.cell import start_cell
 
@@ -33,7 +33,7 @@ class OurDataCell:
         self._options = options
         database = f"sqlite:///{self.node.home}/vldb.sqlite"
         self.vlserver = start_plugin(self.node, "afs-vlserver", "--address", self.node.address, "--database", database)
-        wait_for("our vlserver to answer", lambda: self.vos("listvldb").status == 0, START_SECONDS)
+        wait_until_said(self.vlserver, "serving VL")
         self.fileservers = {name: self.start(name) for name in SERVERS}
         for name in SERVERS:
             self.ready(name)
@@ -46,9 +46,8 @@ class OurDataCell:
         return start_plugin(node, "afs-fileserver", *options, *places, *self._options)
 
     def ready(self, name: str) -> None:
-        """Wait until its volume server answers and it is registered."""
-        wait_for(f"our {name} to answer", lambda: "vicepb" in self.vos("listpart", name).out, START_SECONDS)
-        wait_for(f"our {name} to register", lambda: name in self.vos("listaddrs").out, START_SECONDS)
+        """Wait until it is registered and its volume server serves."""
+        wait_until_said(self.fileservers[name], "serving AFSVol")
 
     def vos(self, *words: str) -> Result:
         """Stock vos with the cell's key."""

@@ -20,8 +20,8 @@ from rx.security.rxkad import RxkadClient
 from rx.streams import Buffer
 from tests.interop.case import InteropTest
 from tests.interop.dump_streams import past, sample, taken_apart
-from tests.interop.namespaces import Node, wait_for
-from tests.interop.ours import START_SECONDS, start_plugin
+from tests.interop.namespaces import Node
+from tests.interop.ours import start_plugin, wait_until_said
 from tests.interop.stock import add_node, start_database, start_fileserver
 from tests.interop.volser_calls import (
     FIRST,
@@ -156,12 +156,7 @@ class RandomCalls(InteropTest):
         start_fileserver(stock)
         places = ["--partition", "/vicepa", "--partition", "/vicepb"]
         options = ["--address", own.address, "--state", str(own.home / "state"), "--protection", "none", *places]
-        start_plugin(own, "afs-fileserver", *options)
-        wait_for(
-            "our fileserver to register",
-            lambda: own.address in stock.run_now("vos", "listaddrs", "-noresolve", "-noauth").out,
-            START_SECONDS,
-        )
+        wait_until_said(start_plugin(own, "afs-fileserver", *options), "serving AFSVol")
 
     async def test_same_results(self) -> None:
         """Thousands of random calls are answered alike, and at the end both have the same volumes with the same in
