@@ -4,14 +4,17 @@ volumes, command by command, also where it goes wrong. The VLDB numbers volumes,
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
 from tests.interop.case import InteropTest
-from tests.interop.namespaces import Daemon, Node, wait_for
+from tests.interop.namespaces import CHECKOUT, Daemon, Node, wait_for
 from tests.interop.ours import START_SECONDS, start_plugin
+from tests.interop.stock import address_of
+from tests.interop.test_own_vos import VOS, own_vos
 from tests.interop.vldb_cells import PARTITIONS, VldbCell, our_vlserver, stock_vlserver
 from tests.interop.vos_programs import OwnVos, Program, said, stock_vos
 
@@ -358,8 +361,8 @@ class OurCell(VldbCell):
 class Golden(InteropTest):
     """Two cells of each kind of servers."""
 
-    async def compare(self, cell: type[VldbCell], start_vlserver: Callable[[Node], Daemon]) -> None:
-        """Run the script with both programs."""
+    async def compare(self, cell: type[VldbCell], start_vlserver: Callable[[Node], Daemon]) -> VldbCell:
+        """Run the script with both programs. The cell that ours has worked on."""
         stock, own = [await deferToThread(cell, self.new_network(), start_vlserver) for _ in range(2)]
         programs = ((stock, stock_vos(stock.node)), (own, await deferToThread(OwnVos.on, own.node)))
         theirs, ours = await gatherResults([deferToThread(_replay, *each) for each in programs])
@@ -369,14 +372,43 @@ class Golden(InteropTest):
             if seen != wanted
         ]
         self.assertEqual(different, [], f"{len(different)} of {len(theirs)} differ\n" + "\n".join(different))
+        return own
 
     async def test_stock_servers(self) -> None:
-        """With stock servers."""
-        await self.compare(VldbCell, stock_vlserver)
+        """With stock servers. Which have no place for a second read-only volume, but their VLDB has for its site."""
+        cell = await self.compare(VldbCell, stock_vlserver)
+        await deferToThread(self.second_site, cell)
 
     async def test_our_servers(self) -> None:
-        """With ours."""
-        await self.compare(OurCell, our_vlserver)
+        """With ours, where a volume may have two read-only sites on a server, if that is wanted. And an interrupt ends
+        the program, but not before it has ended its transaction.
+        """
+        cell = await self.compare(OurCell, our_vlserver)
+        await deferToThread(self.interrupt, cell)
+        await deferToThread(self.second_site, cell)
+        cell.vos("release", "gold.two").check()
+        for letter in ("a", "b"):
+            self.assertIn("gold.two.readonly", cell.vos("listvol", "fs2", letter).out)
+
+    def second_site(self, cell: VldbCell) -> None:
+        """-force adds it, and shows it."""
+        for words in (("create", "fs1", "b", "gold.two"), ("addsite", "fs2", "a", "gold.two")):
+            cell.vos(*words).check()
+        words = ("addsite", "fs2", "b", "gold.two")
+        self.assertEqual(said(own_vos(cell.node, *words)), said(cell.vos(*words)))
+        own_vos(cell.node, *words, "-force").check()
+        listed = own_vos(cell.node, "listvldb", "-name", "gold.two", "-noresolve").check().out
+        self.assertEqual(listed.count(f"server {address_of('fs2')} partition /vicep"), 2, listed)
+
+    def interrupt(self, cell: VldbCell) -> None:
+        """SIGINT while a volume is offline for a minute."""
+        cell.vos("create", "fs1", "a", "gold.last").check()
+        words = ("offline", "fs1", "a", "gold.last", "-sleep", "60", "-localauth")
+        program = cell.node.start("offline", [*VOS, *words], {"PYTHONPATH": str(CHECKOUT)})
+        wait_for("the transaction", lambda: "Total transactions: 1" in cell.vos("status", "fs1").out, START_SECONDS)
+        self.assertEqual(program.stop(signal.SIGINT), 130, program.tail())
+        self.assertIn("vos: interrupted: ", program.tail())
+        self.assertIn("No active transactions", cell.vos("status", "fs1").out)
 
 
 def _replay(cell: VldbCell, program: Program) -> list[tuple[str, tuple[int, str, str]]]:

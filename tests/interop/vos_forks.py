@@ -72,14 +72,18 @@ def _content(file: IO[bytes]) -> str:
 
 def _import_much() -> None:
     """Everything but the reactor, which each program makes for itself."""
+    import twisted.internet.default
+    import twisted.internet.epollreactor
+
     import afs.authentication
     import afs.connections
     import afs.keys
+    import rx.security.rxkad
     import vos.cell
     import vos.main
 
     vos.main.every_command()
-    del afs, vos
+    del afs, rx, twisted, vos
 
 
 if __name__ == "__main__":
