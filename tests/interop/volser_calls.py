@@ -291,6 +291,8 @@ class Generator:
         if source is None or source.kind != READ_WRITE or (begun and begun.flags & ITReadOnly):
             return None
         clone = clone_of(self._one(source, source, source, FIRST), self._one(READ_ONLY, BACKUP))
+        if clone.partition != source.partition and self._transactions.on(clone.id):
+            return None  # a stock server takes it twice, and dies
         self._serve(clone)
         return trans, clone.id
 
