@@ -1,4 +1,7 @@
-"""The machine's network interfaces, as far as Rx cares: which networks are near, and how large their packets may be."""
+"""The machine's network interfaces, as far as Rx cares: which networks are near, and how large their packets may be.
+
+What the machine sends to an address of its own does not leave it, whatever network that address is on.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ IP_UDP_SIZE = 56
 MOST_INTERFACES = 1024
 """Addresses asked for: more than a machine that carries a fileserver has."""
 
+LOOPBACK = IPv4Address("127.0.0.1")
+
 _SIOCGIFCONF, _SIOCGIFMTU, _SIOCGIFNETMASK = 0x8912, 0x8921, 0x891B
 _CONFIGURATION = Struct("iP")
 _REQUEST = Struct("16s24s")  # struct ifreq
@@ -26,12 +31,17 @@ _ADDRESS = slice(20, 24)
 
 
 def near_networks() -> tuple[Near, ...]:
-    """One for each IPv4 address of the machine; none where the system cannot tell."""
+    """One for each IPv4 address of the machine, and one that is it alone; none where the system cannot tell."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         try:
-            return tuple(_near(asking, request) for request in _requests(asking))
+            requests = _requests(asking)
+            networks = [_near(asking, request) for request in requests]
         except OSError:
             return ()
+    addresses = [IPv4Address(request[_ADDRESS]) for request in requests]
+    within = next((near.mtu for near in networks if LOOPBACK in near.network), None)
+    own = [] if within is None else [Near(IPv4Network(address), within) for address in addresses]
+    return (*networks, *own)
 
 
 def _requests(asking: socket.socket) -> list[bytes]:

@@ -36,10 +36,12 @@ class Near(NamedTuple):
 
 
 def mtu_towards(host: str, networks: Iterable[Near]) -> int:
-    """The largest datagram that may come from an address: its network's when it is near, else what every path
-    carries.
+    """The largest datagram that may come from an address: its network's when it is near, the most particular one's of
+    several; else what every path carries.
     """
-    return min((near.mtu for near in networks if IPv4Address(host) in near.network), default=NATURAL_MTU)
+    address = IPv4Address(host)
+    found = [near for near in networks if address in near.network]
+    return min(found, key=lambda near: (-near.network.prefixlen, near.mtu)).mtu if found else NATURAL_MTU
 
 
 class PathMtu:

@@ -134,10 +134,22 @@ class InterfaceTests(SynchronousTestCase):
             any(own in map(str, (near.network,)) or mtu_towards(own, [near]) == near.mtu for near in networks)
         )
 
+    def test_own_address(self) -> None:
+        """What goes to an address of the machine's own goes over loopback."""
+        for near in near_networks():
+            if near.network.prefixlen == 32:
+                self.assertEqual(near.mtu, MAXIMUM_MTU)
+        self.assertIn(32, [near.network.prefixlen for near in near_networks()])
+
     def test_strangers(self) -> None:
-        """An address on no network of ours gets what every path carries; on two, the smaller."""
-        near = [Near(IPv4Network("10.0.0.0/8"), 9000), Near(IPv4Network("10.1.0.0/16"), 4000)]
-        for host, size in (("10.2.3.4", 9000), ("10.1.3.4", 4000), ("11.0.0.1", NATURAL_MTU)):
+        """An address on no network of ours gets what every path carries; on several, what the most particular one
+        says, and of two alike the smaller.
+        """
+        sizes = {"10.0.0.0/8": 9000, "10.1.0.0/16": 4000, "10.1.0.7/32": 16384}
+        near = [Near(IPv4Network(network), size) for network, size in sizes.items()]
+        near.append(Near(IPv4Network("10.1.0.0/16"), 3000))
+        expected = {"10.2.3.4": 9000, "10.1.3.4": 3000, "10.1.0.7": 16384, "11.0.0.1": NATURAL_MTU}
+        for host, size in expected.items():
             self.assertEqual(mtu_towards(host, near), size)
 
 
