@@ -3,7 +3,7 @@
     python -m tests.bench.bench_volumes [--large MIB] [--files N] [--rounds N] [--only WORD] [--profile FILE]
 
 As root: the servers are in network namespaces of their own, their partitions where TMPDIR says (/dev/shm keeps the disk
-out of it). Rates are of the wall clock; the processor time of server and client holds where the machine does other things.
+out of it). Rates are of the wall clock; the processor time of server and client holds where the machine has other work.
 """
 
 from __future__ import annotations
