@@ -78,7 +78,7 @@ _TEXTS = MappingProxyType(
         int(RxkadError.RXKADEXPIRED): "rxk: authentication expired",
         int(RxkadError.RXKADSEALEDINCON): "rxk: sealed data inconsistent",
         int(RxkadError.RXKADILLEGALLEVEL): "rxk: caller not authorized to use encrypted connections",
-        int(RxgenCode.RXGEN_OPCODE): "___9: RPC interface mismatch (-455)",
+        **{int(code): f"___9: RPC interface mismatch ({int(code)})" for code in RxgenCode},
     }
 )
 """vsprocs.c PrintError, and for what is not there the table's name and text as com_err has them."""
