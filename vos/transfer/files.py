@@ -119,8 +119,10 @@ class FileSource:
         return bytes(data)
 
     def stop(self) -> None:
-        """No more is wanted."""
+        """No more is wanted, whatever comes of what is being read."""
         self._aside.stop()
+        if self._coming is not None:
+            self._coming.addErrback(lambda _: b"")
 
     def _read(self) -> bytes:
         return os.read(self._descriptor, PIECE)
