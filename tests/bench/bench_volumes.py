@@ -1,6 +1,6 @@
 """Dump and restore beside stock: a volume of large files, and one of many small ones, by stock's vos and by our client.
 
-    python -m tests.bench.bench_volumes [--large MIB] [--files N] [--rounds N] [--only WORD] [--profile FILE]
+    python -m tests.bench.bench_volumes [--large MIB] [--files N] [--rounds N] [--only WORD] [--alone]
 
 As root: the servers are in network namespaces of their own, their partitions where TMPDIR says (/dev/shm keeps the disk
 out of it). Rates are of the wall clock; the processor time of server and client holds where the machine has other work.
@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from afs.client import FileClient
@@ -236,8 +237,6 @@ def main() -> None:
 
 
 def _run(reactor: Any, options: argparse.Namespace) -> Any:
-    from twisted.internet.defer import Deferred
-
     return Deferred.fromCoroutine(measure(reactor, options))
 
 
