@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import nullcontext
+from typing import Any
 
-from twisted.internet.defer import DeferredSemaphore, TimeoutError, ensureDeferred, gatherResults  # noqa: A004
+from twisted.internet.defer import Deferred, DeferredSemaphore, TimeoutError, ensureDeferred, gatherResults  # noqa: A004
 from twisted.logger import Logger
 
 from afs.errors import VolumeError
@@ -239,13 +240,20 @@ async def _shut_down(volume: Volume) -> None:
     await take_offline(volume, Event.SHUTDOWN)
 
 
+def _to_its_end(work: Deferred[None]) -> Deferred[None]:
+    """Fires when the work has ended. Who ceases to wait does not stop it: a volume is not left half closed."""
+    waiter: Deferred[None] = Deferred()
+    work.addBoth(lambda result: result if waiter.called else waiter.callback(result))
+    return waiter
+
+
 async def _in_parallel(
-    act: Callable[[Volume], Awaitable[None]], volumes: Iterable[Volume], count: int = OFFLINE_PARALLEL
+    act: Callable[[Volume], Coroutine[Any, Any, None]], volumes: Iterable[Volume], count: int = OFFLINE_PARALLEL
 ) -> None:
     slots = DeferredSemaphore(count)
 
     async def one(volume: Volume) -> None:
         async with slots:
-            await act(volume)
+            await _to_its_end(ensureDeferred(act(volume)))
 
-    await gatherResults([ensureDeferred(one(volume)) for volume in list(volumes)])
+    await gatherResults([ensureDeferred(one(volume)) for volume in list(volumes)], consumeErrors=True)

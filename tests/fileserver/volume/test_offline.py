@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from errno import EIO
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, FirstError, ensureDeferred
 
 from afs.errors import VolumeError
 from afs.types import AFSFid
@@ -49,6 +49,26 @@ class Offline(Base):
         self.run_now(server.registry.shutdown())
         files = self.run_now(server.partition.open_volume(VOLUME))
         self.assertEqual(self.run_now(contradictions(files)), [])
+
+    def test_shutdown_in_the_middle_of_an_unmount(self) -> None:
+        """Volumes that were being closed when the unmount was given up are closed all the same."""
+        server = self.started()
+        self.run_now(use(server))
+        gate: Deferred[None] = Deferred()
+
+        async def fault(operation: str, volume_id: int, number: int) -> None:
+            if operation == "write_header":
+                await gate
+
+        server.disk.fault = fault
+        unmount = ensureDeferred(server.registry.remove_partition(0))
+        unmount.cancel()
+        self.failureResultOf(unmount, FirstError)
+        stopping = ensureDeferred(server.registry.shutdown())
+        self.assertNoResult(stopping)
+        gate.callback(None)
+        self.successResultOf(stopping)
+        self.assertEqual(server.disk.volumes[VOLUME].header.in_use, 0)
 
     def test_shutdown_waits_for_users(self) -> None:
         """A call that was running finishes before its volume is closed; new ones are refused meanwhile."""
