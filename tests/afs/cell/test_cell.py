@@ -38,7 +38,12 @@ AS_NOBODY = [
     "--ambient-caps=+dac_read_search",
 ]
 READY_SECONDS = 60.0
-TWISTD = "from twisted.scripts.twistd import run; run()"
+TWISTD = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    "from twisted.scripts.twistd import run; run()"
+)
+"""Whoever runs the tests in the background of a shell has them ignore SIGINT, and so whatever they start."""
+
 IMPATIENT = f"import afs.cell.service; afs.cell.service.PREPARATION_SECONDS = 3; {TWISTD}"
 PORTS = (7000, 7003, 7005)
 
