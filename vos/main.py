@@ -93,7 +93,7 @@ def _main(words: Sequence[str]) -> int:
     command = command or exact(syntax.alias_of or syntax.name)
     assert command is not None
     options = Options.of(values)
-    return run(command, values, options, Output(sys.stdout, sys.stderr, options.verbose))
+    return run(command, values, options, Output(sys.stdout, sys.stderr, options.verbose, options.repeated()))
 
 
 def exact(name: str) -> Command | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -57,6 +58,14 @@ class Options:
             noresolve="-noresolve" in values,
             config=Path(values["-config"][0]) if "-config" in values else directory,
         )
+
+    def repeated(self) -> str:
+        """What says again which cell is meant and who calls, as words to follow a command; empty when nothing does."""
+        usual = SERVER_DIRECTORY if self.localauth else CLIENT_DIRECTORY
+        words = ["-cell", self.cell] if self.cell else []
+        words += ["-config", str(self.config)] if self.config != usual else []
+        words += [switch for switch, given in (("-noauth", self.noauth), ("-localauth", self.localauth)) if given]
+        return "".join(f" {shlex.quote(word)}" for word in words)
 
     def find_cell(self) -> Cell:
         """The cell and its database servers. Raises CommandError."""

@@ -17,6 +17,8 @@ class Output:
     out: TextIO
     err: TextIO
     verbose: bool = False
+    switches: str = ""
+    """Those of the session, from a space on: what a proposed command needs, to mean the same cell and caller."""
 
     def say(self, text: str = "") -> None:
         """A line of the result."""
@@ -45,6 +47,10 @@ class Output:
         self.out.flush()
         self.err.write(text + end)
         self.err.flush()
+
+    def left(self, what: str, remedy: str) -> None:
+        """Something that was left as it is, and the command that goes on from there."""
+        self.complain(f"vos: left as it is: {what}\nvos: go on with: {remedy}{self.switches}")
 
     def json(self, data: Any) -> None:
         """The result as JSON."""

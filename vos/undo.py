@@ -145,4 +145,4 @@ class Undo:
 
     def _tell_left(self, steps: list[Step]) -> None:
         for step in reversed(steps):
-            self._output.complain(f"vos: left as it is: {step.left}\nvos: go on with: {step.remedy}")
+            self._output.left(step.left, step.remedy)

@@ -325,6 +325,22 @@ class Restores(InterruptCase):
                 else:
                     self.servers.reverse()
 
+    async def test_remedy(self) -> None:
+        """What is to be given again is what was given, to the last switch: without -readonly, say, it would be
+        another volume.
+        """
+        words = (*self.words()[:-2], "-creation", "keep", "-offline", "-nodelete", "-overwrite", "full")
+        made = await self.vos(*words)
+        self.assertEqual(made.status, 0, made)
+        told: list[str] = []
+        for number in range(1, 40):
+            result = await self.fused(Interrupt(number), *words)
+            assert result is not None
+            told = [remedy for remedy in _REMEDY.findall(result.err) if remedy.startswith("restore")]
+            if told:
+                break
+        self.assertEqual([sorted(remedy.split()) for remedy in told], [sorted(words)])
+
     async def nothing_hidden(self) -> None:
         """No volume that is not complete."""
         for number in range(2):

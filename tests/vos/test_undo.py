@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
 from rx.errors import Abort
 from vos.errors import OperationFailed
+from vos.options import Options
 from vos.output import Output
 from vos.undo import Undo
 
@@ -87,6 +89,17 @@ class Undoing(TestCase):
             "Could not delete it\nVolume not attached, does not exist, or not on line\n"
             "vos: left as it is: volume 2\nvos: go on with: vos zap a b 2\n",
         )
+
+    async def test_same_cell_and_caller(self) -> None:
+        """The command that goes on is meant for the cell, and by the caller, that the session is."""
+        said = Options(cell="b.example", localauth=True, config=Path("/a b"), verbose=True).repeated()
+        self.assertEqual((said, Options().repeated()), (" -cell b.example -config '/a b' -localauth", ""))
+        undo = Undo(Output(io.StringIO(), self.err, switches=said))
+        with self.assertRaises(Abort):
+            async with undo:
+                undo.note(left="an entry", remedy="vos delentry 1")
+                raise Abort(VBUSY)
+        self.assertTrue(self.err.getvalue().endswith(f"go on with: vos delentry 1{said}\n"))
 
     async def test_end_fails(self) -> None:
         """An end that fails fails the operation."""

@@ -73,8 +73,16 @@ async def restore(
         nodelete=nodelete,
     )
     source = DumpOrigin(session, path)
-    words = ["vos", "restore", server, partition, name, *(["-file", path] if path else [])]
-    again = shlex.join([*words, "-overwrite", _FULL if plan.full else _INCREMENTAL])
+    values = {"-file": path or None, "-id": id, "-creation": creation, "-lastupdate": lastupdate}
+    flags = {"-offline": offline, "-readonly": readonly, "-nodelete": nodelete}
+    again = shlex.join(
+        [
+            *("vos", "restore", server, partition, name),
+            *(word for switch, value in values.items() if value is not None for word in (switch, value)),
+            *(switch for switch, given in flags.items() if given),
+            *("-overwrite", _FULL if plan.full else _INCREMENTAL),
+        ]
+    )
     with bytes_passing(session, f"restore of {name}", source.size) as told:
         source.told = told
         try:

@@ -46,9 +46,7 @@ async def release_volume(volume: int, at: Location, *, force: bool = False, recl
             try:
                 await release.run()
             except CancelledError:
-                session.output.complain(
-                    f"vos: left as it is: the release of volume {volume}\nvos: go on with: vos release {volume}"
-                )
+                session.output.left(f"the release of volume {volume}", f"vos release {volume}")
                 raise
 
 
