@@ -68,7 +68,8 @@ async def _warn(at: Location, entry: nvldbentry, force: bool) -> None:
 
 
 async def _readonly(at: Location, entry: nvldbentry) -> int | None:
-    """The partition of the first read-only site on the server."""
+    """The partition of the read-only site at the place, else of the first on the server."""
+    found: int | None = None
     for server, partition, flags in sites(entry):
         if not flags & VLSF_ROVOL or flags & VLSF_RWVOL:
             continue
@@ -78,6 +79,8 @@ async def _readonly(at: Location, entry: nvldbentry) -> int | None:
             address = network_order(at.server)
             text = f"Failed to get info about server's {address} address(es) from vlserver (err={problem.code})"
             raise CommandError(f"{text}; aborting call!\n") from problem
-        if same:
+        if same and partition == at.partition:
             return partition
-    return None
+        if same and found is None:
+            found = partition
+    return found

@@ -20,7 +20,7 @@ from afs.rpc.vl import (
     VLSF_RWVOL,
     nvldbentry,
 )
-from rx.errors import RxError
+from rx.errors import Abort, RxError
 from vos.entries import LOCKED
 from vos.errors import OperationFailed, error_text
 from vos.operations import entries
@@ -59,12 +59,16 @@ async def convert_volume(volume: int, at: Location, entry: nvldbentry) -> None:
             raise refuse(session, text, VolserError.VOLSERVLDB_ERROR)
         changed = await _converted(at, entry)
         failed = f"Converting RO volume {volume} to RW volume failed with code {{}}"
-        with _coded(session, failed, "convertROtoRW "):
-            await at.volser.ConvertROtoRWvolume(at.partition, volume)
-        undo.note(
-            left=f"volume {readwrite} at {at}, which is the read-write volume now, and not in the VLDB",
+        told = undo.note(
+            left=f"volume {readwrite} at {at}, perhaps the read-write volume now, and perhaps not in the VLDB",
             remedy=f"vos syncvldb {at.host} {vice_name(at.partition)} {readwrite}",
         )
+        with _coded(session, failed, "convertROtoRW "):
+            try:
+                await at.volser.ConvertROtoRWvolume(at.partition, volume)
+            except Abort:
+                undo.forget(told)
+                raise
         try:
             await entries.write(session, readwrite, RW, changed)
         except RxError as problem:
@@ -92,11 +96,14 @@ async def _converted(at: Location, entry: nvldbentry) -> nvldbentry:
 
 
 async def _readonly_index(at: Location, sites: list[entries.Site]) -> int | None:
-    """The first read-only site on the server: stock, too, does not look at the partition."""
-    for index, (server, _, flags) in enumerate(sites):
+    """The read-only site at the place, else the first on the server: stock does not look at the partition."""
+    found: int | None = None
+    for index, (server, partition, flags) in enumerate(sites):
         if flags & VLSF_ROVOL and not flags & VLSF_RWVOL and await entries.same_server(at.session, at.server, server):
-            return index
-    return None
+            if partition == at.partition:
+                return index
+            found = index if found is None else found
+    return found
 
 
 @contextmanager
