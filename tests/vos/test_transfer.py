@@ -173,8 +173,14 @@ class Unhurried(TestCase):
         self.assertEqual(self.noted, [])
 
     def test_refused(self) -> None:
-        """What the call raises goes on, interrupted or not."""
+        """What the call raises goes on, but an interrupt before: whoever goes on after a refusal is not to."""
+        running = self.begin()
+        self.call.errback(KeyError("no"))
+        self.failureResultOf(running, KeyError)
+
+    def test_refused_and_interrupted(self) -> None:
+        """An interrupt is not forgotten because the call it waits for fails."""
         running = self.begin()
         running.cancel()
         self.call.errback(KeyError("no"))
-        self.failureResultOf(running, KeyError)
+        self.failureResultOf(running, CancelledError)

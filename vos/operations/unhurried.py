@@ -17,7 +17,7 @@ R = TypeVar("R")
 async def unhurried(call: Awaitable[T], made: Callable[[T], R]) -> R:
     """What `made` returns of the call's result, for it to note how that is taken back. Raises what the call raises.
 
-    An interrupt meanwhile takes effect after it; a second one cancels the call.
+    An interrupt meanwhile takes effect after it, also when it fails; a second one cancels the call.
     """
     outcome: list[T | Failure] = []
     waiting: Deferred[None] = Deferred()
@@ -39,6 +39,8 @@ async def unhurried(call: Awaitable[T], made: Callable[[T], R]) -> R:
             waiting = Deferred()
     (result,) = outcome
     if isinstance(result, Failure):
+        if interrupt is not None:
+            raise interrupt from result.value
         result.raiseException()
     value = made(result)
     if interrupt is not None:
