@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from afs.errors import VolumeError
-from afs.rpc.volser import ITBusy, ITOffline, volser_status
+from afs.rpc.volser import ITBusy, ITOffline, VTOutOfService, volser_status
 from rx.errors import Abort
 from vos.operations.deletion import delete_volume
 from vos.operations.locations import Location
@@ -111,18 +111,18 @@ async def clone_volume(
                 clone = await session.vl.GetNewVolumeId(1)
         async with Undo(session.output) as undo:
             await bring_up_to_date(at, volume, Clone(clone, kind, name, "clone"), undo)
-            if not offline:
-                await _bring_online(at, clone)
+            await _settle(at, clone, VTOutOfService if offline else 0)
     return clone
 
 
-async def _bring_online(at: Location, clone: int) -> None:
+async def _settle(at: Location, clone: int, flags: int) -> None:
+    """Say that it is finished, on line or not: until then it is one that an end of ours would leave to be deleted."""
     session = at.session
     unended = f"Failed to end the transaction on the clone volume {clone}"
     async with Undo(session.output) as undo:
         with step(session, f"Failed to start a transaction on the clone volume {clone}"):
             trans = await begin(session, undo, at.server, at.partition, clone, ITOffline, unended=unended)
         with step(session, f"Could not mark the clone volume {clone} on line "):
-            await at.volser.SetFlags(trans.id, 0)
+            await at.volser.SetFlags(trans.id, flags)
         with step(session, unended):
             await trans.end()

@@ -10,6 +10,7 @@ from afs.location import BACKUP, RO, RW
 from afs.names import BACKUP_SUFFIX, READONLY_SUFFIX, VOLUME_NAME_MAX
 from afs.rpc.vl import VLF_BACKEXISTS, VLF_ROEXISTS, VLF_RWEXISTS, VLSF_ROVOL, nvldbentry
 from afs.rpc.volser import ITOffline
+from rx.errors import Abort
 from vos.entries import LOCKED, text
 from vos.operations.entries import lock, readwrite_site, sites, write
 from vos.operations.sites import VLOP_ADDSITE
@@ -39,9 +40,13 @@ async def rename(self: Subject, entry: nvldbentry | str, name: str) -> None:
                 said = f"VLDB entry for volume {volume} has changed; please reissue the command."
                 raise refuse(session, said, VLError.VL_BADENTRY)
             entry = replace(entry, name=new)
-            undo.note(left=f"volume {old} renamed in part", remedy=f"vos rename {name} {name}")
+            told = undo.note(left=f"volume {old} renamed in part", remedy=f"vos rename {name} {name}")
             with step(session, f"Could not update VLDB entry for {volume}"):
-                await write(session, volume, RW, entry, 0)
+                try:
+                    await write(session, volume, RW, entry, 0)
+                except Abort:
+                    undo.forget(told)
+                    raise
             session.output.detail(f"Recorded the new name {name} in VLDB")
             await _rename_volumes(session, entry, old)
 
