@@ -13,13 +13,13 @@ from functools import partial
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from fileserver.interfaces import OURS_ALONE, PROMPT_SECONDS, Ownership
+from fileserver.interfaces import OURS_ALONE, PROMPT_SECONDS, Fenced, Ownership
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -70,13 +70,17 @@ class Threads:
         return await _ended(self._begin(1, partial(function, *args, **kwargs)))
 
     def stop(self) -> Deferred[None]:
-        """Finish what was begun, then end the threads. Fires when that is so, however long the disk takes."""
+        """Finish what was begun, then end the threads. Fires when that is so, however long the disk takes. Whoever
+        wants more of them fails with Fenced.
+        """
         self._stopped = True
         stopped: Deferred[None] = Deferred()
         Thread(target=self._stop, args=(stopped,), daemon=True).start()
         return stopped
 
     def _begin(self, pool: int, work: Callable[[], T]) -> Deferred[T]:
+        if self._stopped:  # nobody would ever do it
+            return fail(Fenced(f"{self._name}: the partition is closed"))
         return deferToThreadPool(self._reactor, self._pools[pool], work)
 
     def _read(self, work: Callable[[], T]) -> T:

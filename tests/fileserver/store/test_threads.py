@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, suc
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from fileserver.interfaces import PROMPT_SECONDS
+from fileserver.interfaces import PROMPT_SECONDS, Fenced
 from fileserver.store.threads import Threads
 
 POLL_SECONDS = 0.005
@@ -127,3 +127,19 @@ class ThreadsCase(TestCase):
         await stopped
         self.assertEqual(self.done, ["changed"])
         await running
+
+    async def test_stopped(self) -> None:
+        """What comes too late fails at once, while the threads end and afterwards, instead of waiting for ever."""
+        running = ensureDeferred(self.threads.run(self.work, "changed"))
+        stopped = self.stop()
+        self.too_late()
+        self.goes_on.set()
+        await stopped
+        await running
+        self.too_late()
+        self.assertEqual(self.done, ["changed"])
+
+    def too_late(self) -> None:
+        for late in (self.threads.run(self.work, "late"), self.threads.read(self.work, "late")):
+            problem = self.failureResultOf(ensureDeferred(late), Fenced).getErrorMessage()
+            self.assertEqual(problem, "test: the partition is closed")
