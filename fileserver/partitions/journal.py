@@ -41,12 +41,15 @@ RECORD = fast(
 )
 """The checksum is CRC-32 of the rest; a UUID of zeros is a client that has none."""
 
+EVERYTHING = 0
+"""In the place of a volume, for a contact without any: no volume has this id."""
+
 _NIL = UUID(int=0)
 
 
 @dataclass(slots=True)
 class Contact:
-    """A client as the journal knows it, and the volumes it used."""
+    """A client as the journal knows it, and the volumes it used; none: all there may be."""
 
     address: Address
     uuid: UUID | None
@@ -85,7 +88,8 @@ class Journal:
         try:
             with open(fd, "wb", closefd=False) as file:
                 for contact in contacts:
-                    file.writelines(_record(contact.address, contact.uuid, volume_id) for volume_id in contact.volumes)
+                    ids = contact.volumes or {EVERYTHING}
+                    file.writelines(_record(contact.address, contact.uuid, volume_id) for volume_id in ids)
                 file.flush()
                 os.fsync(fd)
             self._guard()
@@ -121,6 +125,9 @@ def read_journal(partition: str) -> list[Contact]:
         uuid = UUID(bytes=record.uuid)
         key = address, None if uuid == _NIL else uuid
         contacts.setdefault(key, Contact(*key)).volumes.add(record.volume)
+    for contact in contacts.values():
+        if EVERYTHING in contact.volumes:
+            contact.volumes.clear()
     if bad:
         log.error("{path}: {bad} records of clients cannot be read", path=partition, bad=bad)
     return list(contacts.values())
