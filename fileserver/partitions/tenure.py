@@ -192,12 +192,15 @@ class Tenure:
                 self._reactor.callFromThread(done.callback, None)
 
     def _timed(self, job: Callable[[], None]) -> None:
-        """Whoever asks `prompt` learns how long the storage takes."""
+        """Whoever asks `prompt` learns how long the storage takes. Once slow, it is so until a beat is not: another job
+        may need no disk.
+        """
         self._busy_since = began = self._clock()
         try:
             job()
         finally:
-            self._slow = self._clock() - began > PROMPT_SECONDS
+            took = self._clock() - began
+            self._slow = took > PROMPT_SECONDS or (self._slow and job != self._beat_or_complain)
             self._busy_since = None
 
     def _beat_or_complain(self) -> None:

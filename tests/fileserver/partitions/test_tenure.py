@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 from uuid import UUID, uuid4
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from fileserver.interfaces import Damaged, Fenced
+from fileserver.interfaces import PROMPT_SECONDS, Damaged, Fenced
 from fileserver.partitions import tenure as tenures
 from fileserver.partitions.label import HeldLabel, Label, LabelState, label_path
 from fileserver.partitions.take import Refused, Superseded, Taking, Wanted
@@ -22,6 +24,8 @@ from fileserver.partitions.tenure import CLAIM_FILE, MARGIN_SECONDS, TENURE_SECO
 A, B = (UUID(int=number) for number in (1, 2))
 PROMPT = 5.0
 """Seconds within which a label that is free must be ours."""
+
+POLL_SECONDS = 0.05
 
 
 class PartitionCase(TestCase):
@@ -88,6 +92,23 @@ class Owning(PartitionCase):
         self.assertRaises(Fenced, tenure.check)
         self.assertTrue(await tenure.settled())
         tenure.check()
+        await tenure.stop()
+
+    async def test_slow(self) -> None:
+        """The storage that was slow is so until a beat was not, whatever else is done quickly meanwhile."""
+        tenure = self.tenure(*await self.take(A, 1))
+        queued, prompt = Event(), []
+
+        def slow() -> None:
+            assert queued.wait(30)
+            self.offset += 2 * PROMPT_SECONDS
+
+        jobs = [tenure.run(job) for job in (slow, lambda: None, lambda: prompt.append(tenure.prompt()))]
+        queued.set()
+        await gatherResults(jobs)
+        self.assertEqual(prompt, [False])
+        while not tenure.prompt():
+            await deferLater(reactor, POLL_SECONDS)
         await tenure.stop()
 
     async def test_storage_fails(self) -> None:
