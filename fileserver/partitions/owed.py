@@ -112,8 +112,8 @@ class Owed:
         )
 
     def _attempt(self, key: Key) -> Deferred[None]:
-        """One, or that which is under way. Nothing where the client has heard meanwhile."""
-        if key not in self._contacts:
+        """One, or that which is under way. Nothing where the client has heard meanwhile, or after `stop`."""
+        if self._stopped or key not in self._contacts:
             return succeed(None)
         telling = self._telling.get(key)
         if telling is None:
@@ -127,7 +127,8 @@ class Owed:
     async def _told(self, key: Key) -> None:
         contact = self._contacts[key]
         volumes = frozenset(contact.volumes)
-        if await self._teller.tell_contact(contact) and contact.volumes == volumes:
+        heard = await self._teller.tell_contact(contact) and contact.volumes == volumes
+        if heard and self._contacts.get(key) is contact:  # else given up meanwhile, and perhaps owed something new
             del self._contacts[key]
 
 

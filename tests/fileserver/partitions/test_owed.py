@@ -105,7 +105,7 @@ class OwedTests(SynchronousTestCase):
         self.assertEqual((len(self.clients.told), self.clock.getDelayedCalls()), (before, []))
 
     def test_many(self) -> None:
-        """Only so many are tried again at a time."""
+        """Only so many are tried again at a time, and none after the end."""
         many = [Contact((f"198.51.100.{number}", 7001), None, {1}) for number in range(2 * PARALLEL)]
         self.successResultOf(self.tell(*many))
         self.clients.told.clear()
@@ -115,6 +115,28 @@ class OwedTests(SynchronousTestCase):
         self.clients.waiting.pop().callback(True)
         self.assertEqual(len(self.clients.told), PARALLEL + 1)
         self.owed.stop()
+        self.assertEqual(len(self.clients.told), PARALLEL + 1)
+        self.owed.called(many[-1].address, None)
+        self.assertEqual((len(self.clients.told), self.clock.getDelayedCalls()), (PARALLEL + 1, []))
+
+    def test_late(self) -> None:
+        """Who hears after it was given up is no defect; what it is owed since then is told, too."""
+        self.successResultOf(self.tell(Contact(ONE, None, {1}), Contact(TWO, None, {1})))
+        while self.clock.seconds() <= KEEP_SECONDS - LONGEST_SECONDS:
+            self.clock.advance(LONGEST_SECONDS)
+        hearing: list[Deferred[bool]] = []
+        self.clients.waiting = hearing
+        self.owed.called(ONE, None)
+        self.owed.called(TWO, None)
+        while self.owed.contacts:
+            self.clock.advance(LONGEST_SECONDS)
+        self.tell(Contact(ONE, None, {1}))
+        self.clients.waiting, self.clients.awake = None, {ONE}
+        for answer in hearing:
+            answer.callback(True)
+        self.assertEqual(self.owed.contacts, [Contact(ONE, None, {1})])
+        self.clock.advance(FIRST_SECONDS)
+        self.assertEqual((self.owed.contacts, self.clock.getDelayedCalls()), ([], []))
 
     def test_stop(self) -> None:
         """Nothing goes on; those who have not heard stay, and are told when it goes on."""
