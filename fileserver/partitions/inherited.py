@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, ensureDeferred  # noqa: A004
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from afs.rpc.volpartitions import VOPS, VSTEP, AFSVolPartitions
 from fileserver.partitions.journal import read_journal
 from fileserver.partitions.owed import Owed
-from fileserver.partitions.tell import Teller
+from fileserver.partitions.tell import TELL_SECONDS, Teller
 from fileserver.volume.gate import Gate
 from rx.errors import RxError
 
@@ -26,6 +26,9 @@ log = Logger(namespace="fileserver.partitions")
 
 HOLD_SECONDS = 0.25
 """Clients that live answer within milliseconds; this is half of what a move may stall anybody."""
+
+FOLLOW_SECONDS = 2 * TELL_SECONDS
+"""What a source needs to tell all clients, those that do not answer included, and as much again."""
 
 WAIT_MS = 10_000
 """How long the source may wait for news of its move before it answers that there are none."""
@@ -80,13 +83,21 @@ class Inherited:
         self._telling.addErrback(_not_told).addCallback(lambda _: self._end())
 
     async def _tell(self, source: AFSVolPartitions | None, move: UUID | None) -> None:
-        if source is None or move is None or not await _told_by(source, move):
+        if source is None or move is None or not await self._followed(source, move):
             pool = self._reactor.getThreadPool()
             contacts = await deferToThreadPool(self._reactor, pool, read_journal, self._path)
             await self.owed.tell(contacts)
             owed = len(self.owed.contacts)
             log.info("{path}: {all} clients told but {owed}", path=self._path, all=len(contacts), owed=owed)
         self.untold = False
+
+    async def _followed(self, source: AFSVolPartitions, move: UUID) -> bool:
+        """Whether the source has told them: one that is silent is not waited for until its connection is dead."""
+        try:
+            return await ensureDeferred(_told_by(source, move)).addTimeout(FOLLOW_SECONDS, self._reactor)
+        except TimeoutError:
+            log.warn("move {id}: its source is silent; its clients are told from here", id=move)
+            return False
 
     def _end(self) -> None:
         if self._opening.active():

@@ -12,7 +12,7 @@ from functools import partial
 from ipaddress import IPv4Address
 from uuid import UUID, uuid4
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -231,8 +231,9 @@ class Partitions:
         before = mounted.before
         return before is not None and before.owner == self.means.own and before.state is LabelState.RELEASED
 
-    def _met(self, volume: Volume, host: object) -> Deferred[None] | None:
-        """A host uses a volume: whoever has the partition next must know. Fires when that is written, None: it is."""
+    def _met(self, volume: Volume, host: object) -> Deferred[bool] | None:
+        """A host uses a volume: whoever has the partition next must know. Fires when that is written, with
+        False where that cannot be while the partition is not surely ours. None: it is written."""
         mounted = self.mounted.get(volume.partition.uuid)
         if mounted is None or mounted.journal is None or mounted.tenure is None or not isinstance(host, Host):
             return None
@@ -240,17 +241,18 @@ class Partitions:
             mounted.inherited.owed.called(host.address, host.uuid)
         note = partial(mounted.journal.note, host.address, host.uuid, volume.id)
 
-        def failed(failure: Failure) -> None:
-            failure.trap(OSError, Fenced)
+        def failed(failure: Failure) -> bool:
+            fenced = failure.trap(OSError, Fenced) is Fenced
             why = failure.getErrorMessage()
             log.error("{name}: {host} not noted: {why}", name=mounted.known.name, host=host, why=why)
+            return not fenced
 
         if not mounted.tenure.prompt():
-            return mounted.tenure.run(note).addErrback(failed)
+            return mounted.tenure.run(note).addCallbacks(lambda _: True, failed)
         try:
             note()
         except (OSError, Fenced):
-            failed(Failure())
+            return succeed(failed(Failure()))
         return None
 
     async def _move(

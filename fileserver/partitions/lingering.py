@@ -7,10 +7,11 @@ LINGER_SECONDS at most.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, ensureDeferred  # noqa: A004
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -77,7 +78,10 @@ class Lingering:
         elsewhere = False
         while not elsewhere and self._means.reactor.seconds() < until:
             await deferLater(self._means.reactor, LOOK_SECONDS)
-            elsewhere = await self._is_served(partition)
+            looking = ensureDeferred(self._is_served(partition))
+            left_over = max(LOOK_SECONDS, until - self._means.reactor.seconds())
+            with suppress(TimeoutError):  # a vlserver that is silent makes nobody wait longer
+                elsewhere = await looking.addTimeout(left_over, self._means.reactor)
         del self._watches[partition]
         if elsewhere:
             self._means.registry.dismiss(left.volumes, left.refusal)

@@ -170,12 +170,14 @@ async def _tell(
     peer: AFSVolPartitions,
 ) -> None:
     """Clients first, then the calls that wait for that. Who has not heard is left to the target, which tells all of
-    them where it does not come to know of that.
+    them where it does not come to know of that; so it does where some still believe what the owner before us promised.
     """
     means.registry.dismiss(volumes, told.refusal)
     unreached = await told.everybody()
     operation.count(VCOUNT.TOLD, len(told) - len(unreached))
     operation.count(VCOUNT.UNREACHED, len(unreached))
+    if mounted.untold:
+        return
     left = [Contact(each.address, each.uuid, told.volumes(each)) for each in unreached] + mounted.owed
     try:
         for start in range(0, len(left), PARTITION_PAGE):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from uuid import UUID
 
@@ -52,26 +52,23 @@ async def take_down(means: Means, mounted: Mounted, operation: Operation, order:
     told = Told(means.teller, means.teller.hosts(means.registry, known.number))
     volumes = await means.registry.vacate(known.number)
     operation.step(VSTEP.OFFLINE)
-    with ExitStack() as failing:
+    async with AsyncExitStack() as failing:
+        if mounted.tenure is not None:
+            failing.push_async_callback(mounted.tenure.stop)  # what is served no more must not be held either
         failing.callback(means.registry.dismiss, volumes)
-        try:
-            if asked:
-                await _let_go(mounted)
-                operation.step(VSTEP.RELEASED)
-                await put_away(means, known, operation, order)
-            unreached = await told.everybody()
-            operation.count(VCOUNT.TOLD, len(told) - len(unreached))
-            operation.count(VCOUNT.UNREACHED, len(unreached))
-            if not asked:
-                still = [Contact(each.address, each.uuid, told.volumes(each)) for each in unreached]
-                await _leave(means, mounted, still)
-                await _let_go(mounted)
-                operation.step(VSTEP.RELEASED)
-                await put_away(means, known, operation, order)
-        except (StoreError, OSError):
-            if mounted.tenure is not None:
-                await mounted.tenure.stop()  # what is served no more must not be held either
-            raise
+        if asked:
+            await _let_go(mounted)
+            operation.step(VSTEP.RELEASED)
+            await put_away(means, known, operation, order)
+        unreached = await told.everybody()
+        operation.count(VCOUNT.TOLD, len(told) - len(unreached))
+        operation.count(VCOUNT.UNREACHED, len(unreached))
+        if not asked:
+            still = [Contact(each.address, each.uuid, told.volumes(each)) for each in unreached]
+            await _leave(means, mounted, still)
+            await _let_go(mounted)
+            operation.step(VSTEP.RELEASED)
+            await put_away(means, known, operation, order)
         failing.pop_all()
     return Left(volumes, told.refusal)
 

@@ -43,8 +43,10 @@ class Admission(Catalogue):
         self.room = Room(surroundings)
         self.holds = Holds(surroundings)
         self.salvages: Salvages | None = None
-        self.met: Callable[[Volume, Hashable], Deferred[None] | None] = nobody_asks
-        """Called when a host uses a volume for the first time, which begins when what it returns has fired."""
+        self.met: Callable[[Volume, Hashable], Deferred[bool] | None] = nobody_asks
+        """Called when a host uses a volume for the first time, which begins when what it returns has fired; with False
+        that was in vain, because the partition is not surely ours, and is tried again when it is.
+        """
         self._stopping = False
 
     @asynccontextmanager
@@ -59,9 +61,8 @@ class Admission(Catalogue):
         volume = self._ready(volume_id) or await self._admitted(volume_id, holder)
         while holder.host is not None and not volume.knows(holder.host):
             noted = self.met(volume, holder.host)
-            if noted is not None:
-                await noted
-            volume.meet(holder.host)
+            if noted is None or await noted:
+                volume.meet(holder.host)
             volume = self._ready(volume_id) or await self._admitted(volume_id, holder)
         volume.enter(holder)
         damaged = False  # the exception itself would keep this frame, and what the call has open, until a collection

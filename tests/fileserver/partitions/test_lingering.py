@@ -73,6 +73,17 @@ class LingeringTests(MoveCase):
         self.assertEqual(await self.code(await self.asked()), VolumeError.VNOVOL)
         self.assertEqual(await self.code(ensureDeferred(self.cell.client().status(self.fid))), VolumeError.VNOVOL)
 
+    async def test_silent_vlserver(self) -> None:
+        """A vlserver that does not answer keeps nobody waiting longer."""
+        self.patch(lingering, "LINGER_SECONDS", 2 * lingering.LOOK_SECONDS)
+        await self.unmount(0)
+        call = await self.asked()
+        silence: Deferred[None] = Deferred()
+        partitions = self.cell.fileservers[0].service.partitions
+        assert partitions is not None
+        self.patch(partitions.means.vldb, "get", lambda _: silence)
+        self.assertEqual(await self.code(call), VolumeError.VNOVOL)
+
     async def test_end_of_server(self) -> None:
         """A server that ends keeps nobody waiting."""
         await self.unmount(0)

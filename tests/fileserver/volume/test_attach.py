@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from errno import EIO
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
 from afs.errors import VolumeError
 from fileserver.interfaces import Damaged, Fenced, OursAlone
 from fileserver.volume.fsa import VolumeState
+from fileserver.volume.holding import Holder
+from fileserver.volume.volume import Volume
 from tests.fileserver.volume.support import VOLUME, Base, use
 
 
@@ -34,6 +37,26 @@ class Attaching(Base):
         self.assertEqual(server.volume().state, VolumeState.PREATTACHED)
         self.assertEqual(self.run_now(use(server)), VolumeState.ATTACHED)
         self.assertEqual(server.volume().users, 0)
+
+    def test_met_in_vain(self) -> None:
+        """A host has not met a volume before it is on record that it does."""
+        server = self.started()
+        answers: list[Deferred[bool] | None] = [None, succeed(True), succeed(False)]
+        known: list[bool] = []
+        host = OursAlone()  # any object
+
+        def met(volume: Volume, host: Hashable) -> Deferred[bool] | None:
+            known.append(volume.knows(host))
+            return answers.pop()
+
+        server.registry.met = met
+
+        async def work() -> bool:
+            async with server.registry.use(VOLUME, Holder(host)) as volume:
+                return volume.knows(host)
+
+        self.assertTrue(self.run_now(work()))
+        self.assertEqual((known, len(answers)), ([False, False], 1))
 
     def test_start_opens_no_volume(self) -> None:
         """Starting reads names only, however many volumes there are."""
