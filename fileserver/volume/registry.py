@@ -56,8 +56,8 @@ class Registry(Admission):
         """Serve a partition: its volumes are known by `ids`, or from a scan of names; none is opened."""
         assert partition.number not in self._partitions, partition.name
         known = Known(partition, self.surroundings, await partition.volume_ids() if ids is None else ids)
-        for others in self._volumes.values():
-            for volume_id in filter(others.__contains__, known):
+        for others in list(self._volumes.values()):  # more may come while a disk is looked at
+            for volume_id in [each for each in known if each in others]:
                 await self._meets_another(known, volume_id, others.partition)
         if self.arriving is not None:
             await self.arriving(partition)
@@ -139,7 +139,11 @@ class Registry(Admission):
             await self.parting(partition)
         del self._volumes[number], self._partitions[number]
         self._vacated.append(known)
-        await partition.close()
+        try:
+            await partition.close()
+        except BaseException:
+            self.dismiss(known)
+            raise
         return known
 
     def dismiss(self, known: Known, refusal: Refusal = no_volume) -> None:
