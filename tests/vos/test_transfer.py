@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import select
 import time
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -15,9 +18,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from vos import progress
 from vos.dates import IMPOSSIBLE, MALFORMED, NEVER, BadDate, parse_date
+from vos.operations.dumping import NotWritten
 from vos.operations.unhurried import unhurried
 from vos.output import Output
 from vos.session import Session
+from vos.transfer.dumps import DumpOrigin, DumpTarget
 from vos.transfer.files import PIECE, FileSink, FileSource
 
 any_reactor: Any = reactor
@@ -72,6 +77,76 @@ class Files(TestCase):
         os.close(self.writer)
         self.assertEqual([await coming, await source.read(100), await source.read(100)], [b"abc", b"def", b""])
         source.stop()
+
+
+class Named(TestCase):
+    """Files of a name, which are closed by the thread that uses them."""
+
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+        os.mkfifo(self.path)
+        self.session = Session(any_reactor, "test", [], Output(io.StringIO(), io.StringIO()))
+
+    def numbers(self) -> list[str]:
+        """The descriptors that are open of it."""
+        path, own = os.path.realpath(self.path), Path("/proc/self/fd")
+        return [each.name for each in own.iterdir() if each.is_symlink() and os.path.realpath(each) == path]
+
+    async def test_written(self) -> None:
+        """What is being written when nobody wants it any more goes where it should, and then the file is closed."""
+        target = DumpTarget(self.session, self.path)
+        piece = os.urandom(PIECE)
+        await target.write(piece)
+        target.close()
+        self.assertEqual(len(self.numbers()), 1, "closed while it is written to")
+        reader = os.open(self.path, os.O_RDONLY)
+        found = bytearray()
+        while data := await deferToThread(os.read, reader, PIECE):
+            found += data
+        self.assertTrue(found == piece)
+        os.close(reader)
+        self.assertEqual(self.numbers(), [])
+
+    async def test_finished(self) -> None:
+        """A file that is complete is closed, once."""
+        path = self.mktemp()
+        target = DumpTarget(self.session, path)
+        await target.write(b"all of it")
+        await target.finish()
+        other = os.open(os.devnull, os.O_RDONLY)  # most likely of the same number
+        target.close()
+        self.assertEqual(Path(path).read_bytes(), b"all of it")
+        await deferToThread(os.fstat, other)
+        os.close(other)
+
+    async def test_close_fails(self) -> None:
+        """A file system that finds out at the end that it is full is believed."""
+
+        def full(descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, "no space")
+
+        target = DumpTarget(self.session, self.mktemp())
+        await target.write(b"all of it")
+        self.patch(os, "close", full)
+        with self.assertRaises(NotWritten):
+            await target.finish()
+        target.close()
+
+    async def test_read(self) -> None:
+        """What is being read when nobody wants it any more is not from another file."""
+        both = os.open(self.path, os.O_RDWR)  # so that the others do not wait for one another
+        origin = DumpOrigin(self.session, self.path)
+        writer = os.open(self.path, os.O_WRONLY)
+        os.close(both)
+        coming = Deferred.fromCoroutine(origin.read(1))
+        origin.close()
+        self.assertEqual(len(self.numbers()), 2, "closed while it is read from")
+        os.write(writer, b"x")
+        self.assertEqual(await coming, b"x")
+        nobody = select.poll()
+        nobody.register(writer, 0)
+        self.assertEqual(await deferToThread(nobody.poll), [(writer, select.POLLERR)])
+        os.close(writer)
 
 
 class Dates(SynchronousTestCase):

@@ -33,7 +33,6 @@ class DumpTarget:
         self._session = session
         self._path = path
         self._told = told or _ignored
-        self._descriptor: int | None = None
         self._sink: FileSink | None = None
 
     def announce(self, length: int) -> None:
@@ -43,7 +42,7 @@ class DumpTarget:
     async def write(self, data: bytes | memoryview, /) -> None:
         """Take the next bytes."""
         if self._sink is None:
-            self._sink = FileSink(self._session.reactor, self._open(), self._told)
+            self._sink = FileSink(self._session.reactor, self._open(), self._told, owned=bool(self._path))
         try:
             await self._sink.write(data)
         except OSError as problem:
@@ -61,19 +60,15 @@ class DumpTarget:
         """What has not been written is not."""
         if self._sink is not None:
             self._sink.stop()
-        if self._path and self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
 
     def _open(self) -> int:
         try:
             flags = os.O_CREAT | os.O_RDWR | os.O_TRUNC
-            self._descriptor = os.open(self._path, flags, MODE) if self._path else sys.stdout.fileno()
+            return os.open(self._path, flags, MODE) if self._path else sys.stdout.fileno()
         except OSError as problem:
             reason = os.strerror(problem.errno or 0)
             self._session.output.complain(f"Could not create file '{self._path}': {reason}")
             raise NotWritten(VolserError.VOLSERBADOP) from problem
-        return self._descriptor
 
     def _failed(self, problem: OSError) -> NotWritten:
         complain = self._session.output.complain
@@ -116,7 +111,7 @@ class DumpOrigin:
         """The next bytes."""
         assert self._descriptor is not None
         if self._source is None:
-            self._source = FileSource(self._session.reactor, self._descriptor, self.told)
+            self._source = FileSource(self._session.reactor, self._descriptor, self.told, owned=bool(self._path))
         try:
             return await self._source.read(size)
         except OSError as problem:
@@ -128,9 +123,9 @@ class DumpOrigin:
         """No more is wanted."""
         if self._source is not None:
             self._source.stop()
-        if self._path and self._descriptor is not None:
+        elif self._path and self._descriptor is not None:
             os.close(self._descriptor)
-            self._descriptor = None
+        self._descriptor = None
 
     def _is_file(self) -> bool:
         return self._descriptor is not None and stat.S_ISREG(os.fstat(self._descriptor).st_mode)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
@@ -39,7 +40,7 @@ class Aside:
         return result
 
     def stop(self) -> None:
-        """No more calls."""
+        """No more calls but those that were asked for."""
         self._calls.put(None)
 
     def _run(self) -> None:
@@ -54,10 +55,13 @@ class Aside:
 
 
 class FileSink:
-    """A sink of a split call. `told` is given the number of bytes of each piece. Raises OSError."""
+    """A sink of a split call. `told` is given the number of bytes of each piece. A descriptor that is `owned` is closed
+    at the end. Raises OSError.
+    """
 
-    def __init__(self, reactor: Any, descriptor: int, told: Told) -> None:
+    def __init__(self, reactor: Any, descriptor: int, told: Told, *, owned: bool = False) -> None:
         self._descriptor = descriptor
+        self._owned = owned
         self._told = told
         self._aside = Aside(reactor)
         self._pieces: list[bytes | memoryview] = []
@@ -79,10 +83,16 @@ class FileSink:
         """Everything is in the file when this returns."""
         await self._pass_on()
         await self._written()
+        if self._owned:
+            self._owned = False
+            await self._aside.call(partial(os.close, self._descriptor))  # which some file systems fail for a full disk
 
     def stop(self) -> None:
-        """No more is coming."""
-        self._aside.stop()
+        """No more is coming, and nobody wants to know what comes of what is being written."""
+        if self._writing is not None:
+            self._writing.addErrback(_unheard)
+        _stop(self._aside, self._descriptor if self._owned else None)
+        self._owned = False
 
     async def _pass_on(self) -> None:
         await self._written()
@@ -98,10 +108,13 @@ class FileSink:
 
 
 class FileSource:
-    """A source of a split call, from where the descriptor is. Raises OSError."""
+    """A source of a split call, from where the descriptor is, which is closed at the end if it is `owned`. Raises
+    OSError.
+    """
 
-    def __init__(self, reactor: Any, descriptor: int, told: Told) -> None:
+    def __init__(self, reactor: Any, descriptor: int, told: Told, *, owned: bool = False) -> None:
         self._descriptor = descriptor
+        self._owned = owned
         self._told = told
         self._aside = Aside(reactor)
         self._piece = memoryview(b"")
@@ -120,12 +133,24 @@ class FileSource:
 
     def stop(self) -> None:
         """No more is wanted, whatever comes of what is being read."""
-        self._aside.stop()
         if self._coming is not None:
-            self._coming.addErrback(lambda _: b"")
+            self._coming.addErrback(_unheard)
+        _stop(self._aside, self._descriptor if self._owned else None)
+        self._owned = False
 
     def _read(self) -> bytes:
         return os.read(self._descriptor, PIECE)
+
+
+def _stop(aside: Aside, descriptor: int | None) -> None:
+    """A descriptor is closed in the thread that may be using it: another file could have its number sooner."""
+    if descriptor is not None:
+        aside.call(partial(os.close, descriptor)).addErrback(_unheard)
+    aside.stop()
+
+
+def _unheard(failure: Failure) -> None:
+    failure.trap(OSError)
 
 
 def _write_all(descriptor: int, pieces: list[bytes | memoryview]) -> None:
