@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 from afs.location import RO
@@ -15,6 +14,7 @@ from vos.operations.converting import convert_volume
 from vos.operations.deletion import network_order
 from vos.operations.entries import ANY, same_server, sites
 from vos.operations.locations import Location
+from vos.prompt import answer
 from vos.session import Session
 from vos.syntax import USAGE_STATUS
 from vos.volservers import need_partition, server_named
@@ -63,7 +63,7 @@ async def _warn(at: Location, entry: nvldbentry, force: bool) -> None:
     if force:
         return
     session.output.complain("Overwrite this VLDB entry? [y|n] (n)")
-    if not sys.stdin.readline().startswith(("y", "Y")):
+    if not answer().startswith(("y", "Y")):
         raise CommandError("aborted.\n")
 
 

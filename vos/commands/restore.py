@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from typing import Annotated, TypeVar
 
 from afs.location import RO, RW
@@ -18,6 +17,7 @@ from vos.operations.locations import Location
 from vos.operations.restoring import Date, Restore, restore_volume
 from vos.output import vice_name
 from vos.progress import bytes_passing
+from vos.prompt import answer
 from vos.session import Session
 from vos.transfer.dumps import DumpOrigin
 from vos.volservers import FAILED
@@ -181,4 +181,4 @@ class _Plan:
         output.complain(f"The volume {self._name} {known} already exists {where}")
         output.err.write(f"Do you want to do a {choice}")
         output.err.flush()
-        return {"f": _FULL, "i": _INCREMENTAL}.get(sys.stdin.readline()[:1].lower(), _ABORT)
+        return {"f": _FULL, "i": _INCREMENTAL}.get(answer()[:1].lower(), _ABORT)
