@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -43,8 +44,9 @@ class Output:
         self.out.flush()
 
     def complain(self, text: str, end: str = "\n") -> None:
-        """A line on the standard error."""
-        self.out.flush()
+        """A line on the standard error, also when the standard output has failed."""
+        with suppress(OSError):  # whoever writes there next is told
+            self.out.flush()
         self.err.write(text + end)
         self.err.flush()
 

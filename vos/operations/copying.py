@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from twisted.internet.defer import CancelledError
 
 from afs.location import BACKUP, RO, RW
@@ -13,10 +15,11 @@ from vos.errors import OperationFailed
 from vos.operations import entries
 from vos.operations.clones import READ_ONLY, READ_WRITE
 from vos.operations.copies import allocate, before, create_target, end, make_clone, open_clone, open_source, send
-from vos.operations.deletion import delete_volume
+from vos.operations.deletion import Replaced, delete_volume
 from vos.operations.locations import Location
-from vos.operations.steps import doing, step
+from vos.operations.steps import doing, nobody_listens, step
 from vos.operations.transactions import Transaction, begin
+from vos.output import vice_name
 from vos.undo import Undo
 
 CLONE_NAME = b"copy-clone-temp"
@@ -46,12 +49,14 @@ async def copy_volume(
         async with Undo(output) as undo:
             try:
                 return await work.run(undo)
-            except (OperationFailed, CancelledError):
+            except (OperationFailed, CancelledError, OSError) as problem:
+                if isinstance(problem, OSError):
+                    nobody_listens(source.session)
                 work.break_off()
                 raise
-    except (OperationFailed, CancelledError):
+    except (OperationFailed, CancelledError, OSError):
         if work.begun:
-            output.say("cleanup complete - user verify desired result")
+            source.session.output.say("cleanup complete - user verify desired result")
         raise
 
 
@@ -114,7 +119,7 @@ class _Copy:
         if clone:
             await delete_volume(source, clone, "cloned")
         if self._listed:
-            await self._list()
+            await self._list(undo)
         return self._copy
 
     def break_off(self) -> None:
@@ -156,7 +161,7 @@ class _Copy:
             return old, before(status.updateDate)
         failed = f"Could not delete the pre-existing volume {copy} on destination"
         with doing(session, f"Deleting pre-existing volume {copy} on destination ...", failed):
-            await target.volser.DeleteVolume(old.id)
+            await Replaced(undo, self._again()).delete(target, old.id, copy)
         failed = f"Could not end the transaction on pre-existing volume {copy} on destination"
         await end(target, old, f"Ending transaction on pre-existing volume {copy} on destination", failed)
         return await create_target(undo, target, copy, self._name, self._kind), 0
@@ -172,7 +177,7 @@ class _Copy:
         failed = f"Failed to end the transaction on the source volume {volume}"
         await end(self._source, trans, f"Ending transaction on source volume {volume}", failed)
 
-    async def _list(self) -> None:
+    async def _list(self, undo: Undo) -> None:
         session, copy = self._session, self._copy
         name = self._name.decode(errors="surrogateescape")
         readonly = self._kind == READ_ONLY
@@ -183,5 +188,15 @@ class _Copy:
         )
         site = (self._target.server, self._target.partition, VLSF_ROVOL if readonly else VLSF_RWVOL)
         with step(session, f"Could not create a VLDB entry for the volume {name} {copy}"):
-            await session.vl.CreateEntryN(entries.plain(entries.with_sites(entry, [site])))
+            await entries.create(session, undo, entries.with_sites(entry, [site]))
         session.output.detail(f"Created the VLDB entry for the volume {name} {copy}")
+
+    def _again(self) -> str:
+        """The command that does the same once more."""
+        places = [word for at in (self._source, self._target) for word in (at.host, vice_name(at.partition))]
+        name = self._name.decode(errors="surrogateescape")
+        words = ["vos", "copy", str(self._volume), *places[:2], name, *places[2:]]
+        if not self._listed:
+            words = ["vos", "shadow", str(self._volume), *places, "-toname", name, "-toid", str(self._copy)]
+        flags = {"-offline": self._offline, "-readonly": self._kind == READ_ONLY, "-live": self._live}
+        return shlex.join([*words, *(flag for flag, given in flags.items() if given)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from ipaddress import IPv4Address
 
 from afs.errors import VolumeError
@@ -10,10 +9,11 @@ from afs.location import RW
 from afs.names import partition_name
 from afs.rpc.vl import VLF_RWEXISTS, VLSF_RWVOL, nvldbentry
 from afs.rpc.volser import volintInfo
-from rx.errors import Abort, RxError
+from rx.errors import RxError
 from vos.entries import text
 from vos.errors import error_text
-from vos.operations.entries import ANY, plain, with_sites
+from vos.operations.entries import ANY, with_sites
+from vos.operations.entries import create as create_entry
 from vos.operations.steps import explained, refuse, step
 from vos.operations.subject import Partition, Server, Subject
 from vos.operations.transactions import Transaction, adopt, while_busy
@@ -136,17 +136,6 @@ async def _prepare(session: Session, transaction: Transaction, named: str, maxqu
 
 
 async def _list(session: Session, undo: Undo, entry: nvldbentry, named: str) -> None:
-    """Make its entry. Where the answer is lost there may be one: that is taken back."""
-    volume = entry.volumeId[RW]
-    made = undo.add(
-        partial(session.vl.DeleteEntry, volume, RW),
-        left=f"perhaps the VLDB entry of volume {volume}",
-        remedy=f"vos delentry {volume}",
-    )
     with step(session, f"Could not create a VLDB entry for the volume {named}"):
-        try:
-            await unhurried(session.vl.CreateEntryN(plain(entry)), lambda _: None)
-        except Abort:
-            undo.forget(made)
-            raise
+        await create_entry(session, undo, entry)
     session.output.detail(f"Created the VLDB entry for the volume {named}")

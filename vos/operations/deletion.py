@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address
 
 from afs.errors import VolumeError
@@ -22,17 +24,46 @@ async def delete_volume(
     *,
     prefix: str = "",
     moved_to: IPv4Address | None = None,
+    replaced: Replaced | None = None,
 ) -> volser_status | None:
     """What the volume was; None if there was none, of which nothing is said. Raises OperationFailed.
 
     `what` it is is told, with -verbose; to those that still ask for it here `moved_to` is answered, if any. It is over
     before an interrupt takes effect: a volume on its way out is of no use to anybody.
     """
-    return await unhurried(_delete(at, volume, what, prefix, moved_to), lambda status: status)
+    return await unhurried(_delete(at, volume, what, prefix, moved_to, replaced), lambda status: status)
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A volume that is deleted to be made anew: should what `undo` is for fail, it is told that it is gone, and the
+    command that goes on from there.
+    """
+
+    undo: Undo
+    remedy: str
+
+    async def delete(self, at: Location, trans: int, volume: int) -> None:
+        """Where the answer is lost it may be gone. Raises RxError."""
+        note = partial(self.undo.note, remedy=self.remedy)
+        perhaps = note(left=f"perhaps nothing of volume {volume} at {at}: it was to be deleted for this")
+
+        def gone(_: None) -> None:
+            self.undo.forget(perhaps)
+            note(left=f"nothing of volume {volume} at {at}: it was deleted for this")
+
+        async def deleting() -> None:
+            try:
+                await at.volser.DeleteVolume(trans)
+            except Abort:
+                self.undo.forget(perhaps)
+                raise
+
+        await unhurried(deleting(), gone)
 
 
 async def _delete(
-    at: Location, volume: int, what: str, prefix: str, moved_to: IPv4Address | None
+    at: Location, volume: int, what: str, prefix: str, moved_to: IPv4Address | None, replaced: Replaced | None
 ) -> volser_status | None:
     session = at.session
     if what:
@@ -54,7 +85,7 @@ async def _delete(
             with doing(session, f"{prefix}Setting volume forwarding pointer ..."):
                 await _point(at, trans.id, moved_to)
         with step(session, f"{prefix}Could not delete volume {volume}", explained=True):
-            await at.volser.DeleteVolume(trans.id)
+            await (replaced.delete(at, trans.id, volume) if replaced else at.volser.DeleteVolume(trans.id))
         with step(session, unended):
             await trans.end()
     if what:

@@ -67,6 +67,27 @@ async def lock(
         return locked(None)
 
 
+async def create(session: Session, undo: Undo, entry: nvldbentry) -> None:
+    """Make an entry. Should what `undo` is for fail it is deleted; where the answer is lost there may be one. Raises
+    RxError.
+    """
+    volume = entry.volumeId[RW]
+    made = undo.add(
+        partial(session.vl.DeleteEntry, volume, RW),
+        left=f"perhaps the VLDB entry of volume {volume}",
+        remedy=f"vos delentry {volume}",
+    )
+
+    async def creating() -> None:
+        try:
+            await session.vl.CreateEntryN(plain(entry))
+        except Abort:  # it may be somebody else's that is there
+            undo.forget(made)
+            raise
+
+    await unhurried(creating(), lambda _: None)
+
+
 async def write(session: Session, volume: int, kind: int, entry: nvldbentry, release: int = RELEASE) -> None:
     """Write an entry back, which by default releases its lock. Raises RxError."""
     await session.vl.ReplaceEntryN(volume, kind, plain(entry), release)

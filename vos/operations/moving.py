@@ -22,7 +22,7 @@ from vos.operations import entries
 from vos.operations.copies import allocate, create_target, end, make_clone, open_clone, open_source, send
 from vos.operations.deletion import delete_volume, network_order
 from vos.operations.locations import Location
-from vos.operations.steps import doing, refuse, step
+from vos.operations.steps import doing, nobody_listens, refuse, step
 from vos.operations.transactions import Transaction, begin
 from vos.output import vice_name
 from vos.undo import Step, Undo
@@ -46,12 +46,14 @@ async def move_volume(volume: int, source: Location, target: Location, *, live: 
         async with Undo(output) as afterwards, Undo(output) as undo:
             try:
                 await move.run(undo)
-            except (OperationFailed, CancelledError):
+            except (OperationFailed, CancelledError, OSError) as problem:
+                if isinstance(problem, OSError):
+                    nobody_listens(source.session)
                 await move.break_off(undo, afterwards)
                 raise
-    except (OperationFailed, CancelledError):
+    except (OperationFailed, CancelledError, OSError):
         if move.begun:
-            output.say("cleanup complete - user verify desired result")
+            source.session.output.say("cleanup complete - user verify desired result")
         raise
 
 
@@ -87,20 +89,26 @@ class _Move:
         session.output.say("vos move: operation interrupted, cleanup in progress...\nclear transaction contexts")
         try:
             moved = self.replacing and not await self._is_at(self._source)
-        except RxError:
+        except (RxError, CancelledError) as problem:
+            undo.keep()
             session.output.say("FATAL: VLDB access error: abort cleanup")
+            switches = session.output.switches
             session.output.complain(
                 f"vos: left as it is: volume {volume} at {self._source}, out of service, and at {self._target}; "
-                f"the VLDB says which is the volume\nvos: go on with: vos online {self._words(self._source)} {volume}, "
-                f"should it be that one\nvos: go on with: {self._again()}"
+                "the VLDB says which is the volume\n"
+                f"vos: go on with: vos online {self._words(self._source)} {volume}{switches}, should it be that one\n"
+                f"vos: go on with: {self._again()}{switches}"
             )
-            undo.keep()
+            if self._clone:
+                session.output.left(f"clone {self._clone} of volume {volume}", self._source.zap(self._clone))
+            if isinstance(problem, CancelledError):
+                raise
             return
         if not moved:
             session.output.say("move incomplete - attempt cleanup of target partition - no guarantee")
             return
-        session.output.say("move complete - attempt cleanup of source partition - no guarantee")
         undo.keep()
+        session.output.say("move complete - attempt cleanup of source partition - no guarantee")
         self._finish(afterwards)
 
     def _finish(self, afterwards: Undo) -> None:
@@ -227,8 +235,8 @@ class _Move:
         self.replacing = True
         with doing(session, f"Releasing lock on VLDB entry for volume {volume} ...", failed, explained=False):
             await entries.write(session, volume, entries.ANY, moved)
-        undo.forget(lock)
-        undo.keep()
+            undo.forget(lock)
+            undo.keep()  # before anything is said, which may fail
 
     async def _clear(self, undo: Undo, trans: Transaction) -> None:
         """The volume is where it shall be; nothing of it stays where it was."""

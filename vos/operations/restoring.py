@@ -19,7 +19,7 @@ from vos.errors import error_text
 from vos.operations import entries
 from vos.operations.clones import READ_ONLY, READ_WRITE, add_deletion
 from vos.operations.creating import no_changes
-from vos.operations.deletion import delete_volume, network_order
+from vos.operations.deletion import Replaced, delete_volume, network_order
 from vos.operations.locations import Location
 from vos.operations.steps import explained, refuse, step
 from vos.operations.transactions import Transaction, adopt, begin
@@ -189,9 +189,7 @@ class _Restoring:
         """A transaction on the volume that is to be filled; and what it, or that it takes the place of, was."""
         session, at, volume = self._session, self._at, self._volume
         if self._how.full:
-            old = await delete_volume(at, volume, "the previous")
-            if old is not None:
-                undo.note(left=f"nothing of volume {volume} at {at}: it was deleted for this", remedy=self._again)
+            old = await delete_volume(at, volume, "the previous", replaced=Replaced(undo, self._again))
             return await self._create(undo, name), old
         with step(session, f"Failed to start transaction on {volume}", explained=True):
             try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from io import StringIO
 
 from rx.errors import RxError
 from vos.errors import OperationFailed, error_text
@@ -32,6 +34,13 @@ def doing(session: Session, text: str, failed: str = "", *, explained: bool = Tr
     with step(session, failed, explained=explained) if failed else nullcontext():
         yield
     session.output.part(" done\n")
+
+
+def nobody_listens(session: Session) -> None:
+    """The standard output has failed: what is still said of an operation on it goes nowhere, but for complaints, so
+    that nothing keeps it from being taken back.
+    """
+    session.output = replace(session.output, out=StringIO())
 
 
 def refuse(session: Session, text: str, code: int) -> OperationFailed:
