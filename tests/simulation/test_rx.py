@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rx.call import Call
 from rx.constants import RxCode
-from rx.errors import Abort
+from rx.errors import Abort, CallLost
 from rx.events import CallArrived, CallCompleted, DataArrived, Event, Writable
 from rx.limits import Limits
 from tests.support.budget import budget
@@ -23,7 +23,7 @@ LONGEST_RUN_SECONDS = 1800.0
 each failing every second time and then waiting for a retransmission or a ping."""
 
 DEAD_SECONDS = 60.0
-"""Long enough that at 30 % loss twenty pings in a row hardly ever fail."""
+"""Long enough that at 30 % loss twenty pings in a row hardly ever fail; once in some thousand runs they do."""
 
 WINDOWS = (1, 2, 3, 7, 16, 32, 100, 255)
 SIZES = (0, 1, 100, 1415, 1416, 1417, 2832, 10_000, 100_000)
@@ -150,18 +150,19 @@ class RxSimulation(SynchronousTestCase):
             return not waiting and len(client.outcomes) == len(requests)
 
         self.assertTrue(pair.run(more, LONGEST_RUN_SECONDS), f"seed {seed}: calls still run")
-        refused = lost = 0
+        refused = lost = dead = 0
         for call, request in requests.items():
             outcome = client.outcomes[call]
             if outcome is None:
                 self.assertEqual(bytes(client.got[call]), request[::-1], f"seed {seed}")
             else:
-                assert isinstance(outcome, Abort), f"seed {seed}"
+                assert isinstance(outcome, Abort | CallLost), f"seed {seed}"
+                dead += isinstance(outcome, CallLost)
                 refused += outcome.code == 1000 + call.number
                 lost += outcome.code == RxCode.RX_MSGSIZE
-        self.assertEqual(refused + lost, sum(1 for each in client.outcomes.values() if each), f"seed {seed}")
+        self.assertEqual(refused + lost + dead, sum(1 for each in client.outcomes.values() if each), f"seed {seed}")
         self.assertLessEqual(refused, len(server.refused), f"seed {seed}")
-        if lost:  # a first packet that never arrives is taken for one that another server had
+        if lost or dead:  # a first packet that never arrives is taken for one that another server had
             self.assertGreaterEqual(pair.network.loss, BAD_LOSS, f"seed {seed}")
         self.nothing_is_left(seed, pair, client, server)
 
