@@ -6,13 +6,13 @@ from typing import Annotated
 
 from afs.location import RO
 from afs.names import partition_name
-from afs.rpc.vl import VLSF_ROVOL, VLSF_RWVOL, nvldbentry
+from afs.rpc.vl import VLSF_RWVOL, nvldbentry
 from rx.errors import RxError
 from vos.command import CommandError, command
 from vos.errors import OperationFailed, error_text
-from vos.operations.converting import convert_volume
+from vos.operations.converting import convert_volume, readonly_index
 from vos.operations.deletion import network_order
-from vos.operations.entries import ANY, same_server, sites
+from vos.operations.entries import ANY, sites
 from vos.operations.locations import Location
 from vos.prompt import answer
 from vos.session import Session
@@ -69,18 +69,11 @@ async def _warn(at: Location, entry: nvldbentry, force: bool) -> None:
 
 async def _readonly(at: Location, entry: nvldbentry) -> int | None:
     """The partition of the read-only site at the place, else of the first on the server."""
-    found: int | None = None
-    for server, partition, flags in sites(entry):
-        if not flags & VLSF_ROVOL or flags & VLSF_RWVOL:
-            continue
-        try:
-            same = await same_server(at.session, at.server, server)
-        except RxError as problem:
-            address = network_order(at.server)
-            text = f"Failed to get info about server's {address} address(es) from vlserver (err={problem.code})"
-            raise CommandError(f"{text}; aborting call!\n") from problem
-        if same and partition == at.partition:
-            return partition
-        if same and found is None:
-            found = partition
-    return found
+    known = sites(entry)
+    try:
+        index = await readonly_index(at, known)
+    except RxError as problem:
+        address = network_order(at.server)
+        text = f"Failed to get info about server's {address} address(es) from vlserver (err={problem.code})"
+        raise CommandError(f"{text}; aborting call!\n") from problem
+    return None if index is None else known[index][1]

@@ -80,7 +80,7 @@ async def _converted(at: Location, entry: nvldbentry) -> nvldbentry:
     """The entry with the read-write volume at the place, and nowhere else."""
     sites = entries.sites(entry)
     old = next((index for index, site in enumerate(sites) if site[2] & VLSF_RWVOL), None)
-    new = await _readonly_index(at, sites)
+    new = await readonly_index(at, sites)
     if new is None:
         sites.append((at.server, at.partition, VLSF_RWVOL))
     else:
@@ -95,8 +95,10 @@ async def _converted(at: Location, entry: nvldbentry) -> nvldbentry:
     return replace(entries.with_sites(entry, sites), flags=flags)
 
 
-async def _readonly_index(at: Location, sites: list[entries.Site]) -> int | None:
-    """The read-only site at the place, else the first on the server: stock does not look at the partition."""
+async def readonly_index(at: Location, sites: list[entries.Site]) -> int | None:
+    """The read-only site at the place, else the first on the server: stock does not look at the partition. Raises
+    RxError.
+    """
     found: int | None = None
     for index, (server, partition, flags) in enumerate(sites):
         if flags & VLSF_ROVOL and not flags & VLSF_RWVOL and await entries.same_server(at.session, at.server, server):
